@@ -1,0 +1,37 @@
+# eventstore: an event store in PostgreSQL
+#
+#	make && make install		build and install
+#	make installcheck			test against a running server
+#	make WAIT_POINTS=yes ...	with wait points, for the race tests
+#
+# ./check does all of it, from nothing.
+
+EXTENSION = eventstore
+MODULE_big = eventstore
+DATA = $(wildcard sql/eventstore--*.sql)
+OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+
+ifeq ($(WAIT_POINTS),yes)
+PG_CPPFLAGS += -DES_WAIT_POINTS
+endif
+
+REGRESS = $(basename $(notdir $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+
+ISOLATION = $(basename $(notdir $(wildcard test/specs/*.spec)))
+ifneq ($(WAIT_POINTS),yes)
+# These hold a backend at a wait point.
+ISOLATION := $(filter-out gate_%,$(ISOLATION))
+endif
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h)

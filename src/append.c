@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  append_events() and append_event().
+ *
+ * An append goes through the same steps in the same order each time: parse
+ * (append_request.c), lock the stream and look up its version (stream.c),
+ * deduplicate (dedup.c), check the expected version, write (event_writer.c).
+ *
+ * Rights: whoever may execute the functions may append.  The direct path
+ * passes by the executor's checks, so no right on the table is needed, and
+ * row-level security, which could not be honoured, is refused.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "eventstore.h"
+
+#define NATTS_RESULT 5
+
+PG_FUNCTION_INFO_V1(eventstore_append_events);
+PG_FUNCTION_INFO_V1(eventstore_append_event);
+
+typedef void (*ReadRequest) (EsAppendRequest *request, FunctionCallInfo fcinfo);
+
+/*
+ * Error context: which stream, and which of its events.
+ */
+static void
+describe_request(void *arg)
+{
+	const EsAppendRequest *request = arg;
+
+	if (request->stream_id == NULL)
+		return;
+	if (request->current_event > 0)
+		errcontext("append to stream \"%s\", event %d",
+				   text_to_cstring(request->stream_id), request->current_event);
+	else
+		errcontext("append to stream \"%s\"", text_to_cstring(request->stream_id));
+}
+
+static void
+check_transaction_can_append(void)
+{
+	PreventCommandIfReadOnly("append to an event store");
+	PreventCommandIfParallelMode("append to an event store");
+
+	if (check_enable_rls(es_catalog_get()->events, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security applies to \"eventstore.events\""),
+				 errdetail("Appends do not evaluate its policies, and do not bypass them either."),
+				 errhint("Append as a role that bypasses row-level security, or check in the application.")));
+}
+
+/*
+ * The row type of the result, made once: the functions' own declaration
+ * would have to be looked up at every call.
+ */
+static TupleDesc
+result_descriptor(void)
+{
+	static TupleDesc descriptor = NULL;
+
+	if (descriptor == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	desc = CreateTemplateTupleDesc(NATTS_RESULT);
+
+		TupleDescInitEntry(desc, 1, "first_version", INT8OID, -1, 0);
+		TupleDescInitEntry(desc, 2, "last_version", INT8OID, -1, 0);
+		TupleDescInitEntry(desc, 3, "first_position", INT8OID, -1, 0);
+		TupleDescInitEntry(desc, 4, "last_position", INT8OID, -1, 0);
+		TupleDescInitEntry(desc, 5, "deduplicated", BOOLOID, -1, 0);
+		descriptor = BlessTupleDesc(desc);
+		MemoryContextSwitchTo(old);
+	}
+	return descriptor;
+}
+
+static Datum
+form_result(const EsAppendResult *result)
+{
+	Datum		values[NATTS_RESULT] = {
+		Int64GetDatum(result->first_version),
+		Int64GetDatum(result->last_version),
+		Int64GetDatum(result->first_position),
+		Int64GetDatum(result->last_position),
+		BoolGetDatum(result->deduplicated)
+	};
+	bool		isnull[NATTS_RESULT] = {0};
+
+	return HeapTupleGetDatum(heap_form_tuple(result_descriptor(), values, isnull));
+}
+
+static void
+append(EsAppendRequest *request, EsAppendResult *result)
+{
+	Relation	events;
+	Relation	stream_index;
+	Relation	event_id_index;
+	EsStream	stream;
+
+	if (es_serialize_appends)
+		es_gate_hold();
+	es_stream_lock(request->stream_id);
+
+	events = es_catalog_open_events(RowExclusiveLock);
+	stream_index = index_open(es_catalog_get()->stream_index, RowExclusiveLock);
+	event_id_index = index_open(es_catalog_get()->event_id_index, RowExclusiveLock);
+
+	es_stream_look_up(&stream, events, stream_index, request->stream_id, SnapshotSelf);
+	if (!es_dedup_look_up(request, events, event_id_index, result))
+	{
+		es_stream_check_expected(&stream, request);
+		es_stream_settle_type(&stream, request);
+		es_event_writer_write(request, events, stream.version, result);
+	}
+
+	index_close(event_id_index, NoLock);
+	index_close(stream_index, NoLock);
+	table_close(events, NoLock);
+}
+
+/*
+ * An append in a memory context of its own: one statement can make any
+ * number of them.
+ */
+static Datum
+run_append(FunctionCallInfo fcinfo, ReadRequest read_request)
+{
+	EsAppendRequest request = {0};
+	EsAppendResult result = {0};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "eventstore append",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = describe_request,
+		.arg = &request
+	};
+
+	error_context_stack = &callback;
+	read_request(&request, fcinfo);
+	check_transaction_can_append();
+	append(&request, &result);
+	error_context_stack = callback.previous;
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return form_result(&result);
+}
+
+/*
+ * append_events(stream_id text, events json, expected_version bigint,
+ *				 stream_type text)
+ *
+ * Append a JSON array of events to a stream, all or none.
+ */
+Datum
+eventstore_append_events(PG_FUNCTION_ARGS)
+{
+	return run_append(fcinfo, es_append_request_from_json);
+}
+
+/*
+ * append_event(stream_id text, event_type text, data json, ...)
+ *
+ * Append one event, given by typed arguments.
+ */
+Datum
+eventstore_append_event(PG_FUNCTION_ARGS)
+{
+	return run_append(fcinfo, es_append_request_from_arguments);
+}

@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * eventstore.c
+ *	  The event store's library: what the server calls when it loads it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "eventstore.h"
+
+PG_MODULE_MAGIC;
+
+void
+_PG_init(void)
+{
+	es_settings_define();
+}

@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * eventstore.h
+ *	  Types and functions that the files of the event store share, grouped
+ *	  under the file that defines them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EVENTSTORE_H
+#define EVENTSTORE_H
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+/* The columns of eventstore.events. */
+enum EsEventsColumn
+{
+	Anum_es_events_global_position = 1,
+	Anum_es_events_version,
+	Anum_es_events_created_at,
+	Anum_es_events_event_id,
+	Anum_es_events_stream_id,
+	Anum_es_events_stream_type,
+	Anum_es_events_event_type,
+	Anum_es_events_schema_version,
+	Anum_es_events_correlation_id,
+	Anum_es_events_causation_id,
+	Anum_es_events_data,
+	Anum_es_events_binary_data,
+	Anum_es_events_content_type,
+	Anum_es_events_metadata,
+	Anum_es_events_tags
+};
+
+#define Natts_es_events Anum_es_events_tags
+
+/* The columns of eventstore.watermark. */
+enum EsWatermarkColumn
+{
+	Anum_es_watermark_only_row = 1,
+	Anum_es_watermark_settled_position
+};
+
+/*
+ * A name (stream, stream type, event type) is at most this many bytes long,
+ * so that every index entry fits into its page.
+ */
+#define ES_MAX_NAME_LENGTH 2048
+
+/* ---- eventstore.c ---- */
+
+extern PGDLLEXPORT void _PG_init(void);
+
+/* ---- settings.c ---- */
+
+extern bool es_serialize_appends;
+
+extern void es_settings_define(void);
+
+/* ---- catalog.c ---- */
+
+/* The extension's relations. */
+typedef struct EsCatalog
+{
+	Oid			events;
+	Oid			watermark;
+	Oid			position_sequence;
+	Oid			position_index; /* (global_position) */
+	Oid			stream_index;	/* (stream_id, version) */
+	Oid			event_id_index; /* (event_id) */
+	Oid			category_index; /* (stream_type, global_position) */
+	bool		has_foreign_checks; /* CHECK constraints other than ours */
+} EsCatalog;
+
+extern const EsCatalog *es_catalog_get(void);
+extern Relation es_catalog_open_events(LOCKMODE lockmode);
+
+/* ---- append_request.c ---- */
+
+/* One event as the caller gave it; a null Datum pointer means "not given". */
+typedef struct EsEvent
+{
+	text	   *event_type;
+	int32		schema_version;
+	pg_uuid_t	event_id;
+	pg_uuid_t	correlation_id;
+	pg_uuid_t	causation_id;
+	bool		has_event_id;	/* by the caller, not made here */
+	bool		has_correlation_id;
+	bool		has_causation_id;
+	text	   *data;
+	bytea	   *binary_data;
+	text	   *content_type;
+	text	   *metadata;
+	ArrayType  *tags;
+} EsEvent;
+
+/* One call of an append function. */
+typedef struct EsAppendRequest
+{
+	text	   *stream_id;
+	text	   *stream_type;	/* NULL: the stream's own, or derived */
+	bool		has_expected_version;
+	int64		expected_version;
+	int			nevents;
+	EsEvent    *events;
+	int		   *by_event_id;	/* indexes of events, ordered by event id */
+	bool		has_given_ids;	/* is any event id the caller's? */
+	int			current_event;	/* for error context: 1 .. nevents, or 0 */
+} EsAppendRequest;
+
+extern void es_append_request_from_json(EsAppendRequest *request,
+										FunctionCallInfo fcinfo);
+extern void es_append_request_from_arguments(EsAppendRequest *request,
+											 FunctionCallInfo fcinfo);
+extern text *es_append_request_derive_type(const EsAppendRequest *request);
+
+/* ---- json_reader.c ---- */
+
+typedef enum EsJsonKind
+{
+	ES_JSON_OBJECT,
+	ES_JSON_ARRAY,
+	ES_JSON_STRING,
+	ES_JSON_NUMBER,
+	ES_JSON_BOOLEAN,
+	ES_JSON_NULL
+} EsJsonKind;
+
+/* A place in the text of a valid JSON document. */
+typedef struct EsJsonReader
+{
+	const char *at;
+	const char *end;
+} EsJsonReader;
+
+/* One JSON value: a slice of the document. */
+typedef struct EsJsonValue
+{
+	EsJsonKind	kind;
+	const char *start;
+	int			length;
+} EsJsonValue;
+
+extern void es_json_reader_init(EsJsonReader *reader, text *document);
+extern EsJsonKind es_json_reader_peek(EsJsonReader *reader);
+extern void es_json_reader_enter(EsJsonReader *reader);
+extern bool es_json_reader_next(EsJsonReader *reader);
+extern void es_json_reader_key(EsJsonReader *reader, EsJsonValue *key);
+extern void es_json_reader_value(EsJsonReader *reader, EsJsonValue *value);
+extern text *es_json_value_slice(const EsJsonValue *value);
+extern text *es_json_value_string(const EsJsonValue *value);
+extern const char *es_json_kind_name(EsJsonKind kind);
+
+/* ---- stream.c ---- */
+
+/* What is stored of a stream. */
+typedef struct EsStream
+{
+	int64		version;		/* 0: there is no such stream */
+	text	   *stream_type;	/* NULL when there is no such stream */
+} EsStream;
+
+extern void es_stream_lock(const text *stream_id);
+extern void es_stream_look_up(EsStream *stream, Relation events,
+							  Relation stream_index, const text *stream_id,
+							  Snapshot snapshot);
+extern void es_stream_check_expected(const EsStream *stream,
+									 const EsAppendRequest *request);
+extern void es_stream_settle_type(const EsStream *stream,
+								  EsAppendRequest *request);
+
+/* ---- dedup.c ---- */
+
+/* What an append function returns. */
+typedef struct EsAppendResult
+{
+	int64		first_version;
+	int64		last_version;
+	int64		first_position;
+	int64		last_position;
+	bool		deduplicated;
+} EsAppendResult;
+
+extern bool es_dedup_look_up(EsAppendRequest *request, Relation events,
+							 Relation event_id_index, EsAppendResult *result);
+extern void es_dedup_check_inserted(Relation events, Relation event_id_index,
+									const pg_uuid_t *event_id, ItemPointer tid);
+
+/* ---- gate.c ---- */
+
+extern void es_gate_enter(void);
+extern void es_gate_leave(void);
+extern void es_gate_hold(void);
+extern bool es_gate_is_empty(void);
+extern void es_gate_wait_until_left(void);
+
+/* ---- event_writer.c ---- */
+
+extern void es_event_writer_write(EsAppendRequest *request, Relation events,
+								  int64 current_version,
+								  EsAppendResult *result);
+
+/* ---- settle.c ---- */
+
+/*
+ * A walk up the global order under one snapshot.  "position" is the place
+ * that has been reached: all at or below it is settled and, in so far as it
+ * was asked for, handed out.
+ */
+typedef struct EsWalk
+{
+	Relation	events;
+	Relation	position_index;
+	Snapshot	snapshot;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	Buffer		vm_buffer;
+	int64		after_position; /* where the walk began */
+	int64		position;
+	int64		handed_out;		/* the last position whose event was emitted */
+	bool		all_settled;	/* did the snapshot see nothing running? */
+	bool		gaps_settled;	/* is every gap from here on settled? */
+	int64		watermark;		/* in recovery: gaps up to here are settled */
+	bool		stopped;		/* met a position that is not settled */
+} EsWalk;
+
+#define ES_WALK_TO_END PG_INT64_MAX
+
+extern EsWalk *es_walk_begin(Relation events, Snapshot snapshot,
+							 int64 after_position);
+extern bool es_walk_next_event(EsWalk *walk);
+extern int64 es_walk_settle(EsWalk *walk, int64 limit);
+extern void es_walk_end(EsWalk *walk);
+
+/* ---- settled_floor.c ---- */
+
+extern int64 es_watermark_read(Snapshot snapshot);
+extern int64 es_settled_floor_get(Relation events, Snapshot snapshot);
+extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
+								   int64 after, int64 position);
+
+/* ---- uuid_v7.c ---- */
+
+extern void es_uuid_v7_generate(pg_uuid_t *uuid);
+
+#endif							/* EVENTSTORE_H */

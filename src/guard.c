@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.c
+ *	  Events are immutable.
+ *
+ * The statement triggers on eventstore.events that call this are ENABLE
+ * ALWAYS, so they fire for the owner, for superusers and under
+ * session_replication_role = replica, also where no row matches and for the
+ * UPDATE of an INSERT ... ON CONFLICT or MERGE.  A logical-replication apply
+ * worker repeats what was permitted on the publisher: its row changes fire
+ * no statement triggers, and its TRUNCATE passes here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "replication/logicalworker.h"
+
+#include "errors.h"
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(eventstore_guard);
+
+static const char *
+command_name(TriggerEvent event)
+{
+	if (TRIGGER_FIRED_BY_UPDATE(event))
+		return "UPDATE";
+	if (TRIGGER_FIRED_BY_DELETE(event))
+		return "DELETE";
+	return "TRUNCATE";
+}
+
+Datum
+eventstore_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"guard\" was not called by a trigger"),
+				 errdetail("It refuses changes to stored events."),
+				 errhint("Use it in a trigger only.")));
+
+	if (IsLogicalWorker())
+		return PointerGetDatum(NULL);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_IMMUTABLE_EVENTS),
+			 errmsg("events are immutable"),
+			 errdetail("%s on \"eventstore.events\" is refused for every user.",
+					   command_name(trigger->tg_event)),
+			 TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ?
+			 errhint("To discard the whole store, drop the extension and create it again.") :
+			 errhint("Append an event that corrects or supersedes the earlier one.")));
+}

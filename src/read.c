@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * read.c
+ *	  The read functions.
+ *
+ * Each reads along one fixed index under the calling query's snapshot.  A
+ * stream's events are settled by the stream lock, so a stream is read as it
+ * is.  Whatever follows the global order goes through settle.c, or does not
+ * pass the position up to which settle.c says that all is settled.
+ *
+ * Rows go into a tuplestore, which spills to disk beyond work_mem.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_collation.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(eventstore_read_stream);
+PG_FUNCTION_INFO_V1(eventstore_read_stream_backwards);
+PG_FUNCTION_INFO_V1(eventstore_read_all);
+PG_FUNCTION_INFO_V1(eventstore_read_all_backwards);
+PG_FUNCTION_INFO_V1(eventstore_read_category);
+PG_FUNCTION_INFO_V1(eventstore_read_event);
+PG_FUNCTION_INFO_V1(eventstore_stream_version);
+PG_FUNCTION_INFO_V1(eventstore_settled_position);
+
+/* A read in progress: where rows come from and where they go. */
+typedef struct EsRead
+{
+	Relation	events;
+	Snapshot	snapshot;
+	int64		remaining;		/* rows still to be returned */
+	Tuplestorestate *rows;
+	TupleTableSlot *slot;
+} EsRead;
+
+/* ---- arguments ---- */
+
+static Datum
+required_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name),
+				 errdetail("It says what to read, or from where."),
+				 errhint("Pass a value for %s.", name)));
+	return PG_GETARG_DATUM(argument);
+}
+
+static int64
+checked_number(int64 value, int64 minimum, const char *name)
+{
+	if (value < minimum)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is out of range", name),
+				 errdetail("It is %lld.", (long long) value),
+				 errhint("Pass at least %lld.", (long long) minimum)));
+	return value;
+}
+
+static int64
+required_number(FunctionCallInfo fcinfo, int argument, int64 minimum, const char *name)
+{
+	return checked_number(DatumGetInt64(required_argument(fcinfo, argument, name)),
+						  minimum, name);
+}
+
+/*
+ * A number, or "otherwise" for null.
+ */
+static int64
+optional_number(FunctionCallInfo fcinfo, int argument, int64 minimum,
+				int64 otherwise, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		return otherwise;
+	return checked_number(PG_GETARG_INT64(argument), minimum, name);
+}
+
+static int64
+max_count_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return optional_number(fcinfo, argument, 0, PG_INT64_MAX, "max_count");
+}
+
+/* ---- the table ---- */
+
+/*
+ * Open the events table for reading, if the caller may read it.
+ */
+static Relation
+open_events_for_reading(void)
+{
+	Oid			oid = es_catalog_get()->events;
+	AclResult	acl = pg_class_aclcheck(oid, GetUserId(), ACL_SELECT);
+
+	if (acl != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to read events"),
+				 errdetail("Reading needs the SELECT privilege on \"eventstore.events\"."),
+				 errhint("Ask for eventstore.grant_reader() to be called for this role.")));
+
+	if (check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security applies to \"eventstore.events\""),
+				 errdetail("The read functions do not evaluate its policies, and do not bypass them either."),
+				 errhint("Query the table itself, or read as a role that bypasses row-level security.")));
+
+	return es_catalog_open_events(AccessShareLock);
+}
+
+static void
+begin_read(EsRead *read, FunctionCallInfo fcinfo, int64 max_count)
+{
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	read->rows = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
+	read->events = open_events_for_reading();
+	read->snapshot = GetActiveSnapshot();
+	read->slot = table_slot_create(read->events, NULL);
+	read->remaining = max_count;
+}
+
+static Datum
+end_read(EsRead *read)
+{
+	ExecDropSingleTupleTableSlot(read->slot);
+	table_close(read->events, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* ---- along an index ---- */
+
+/* May the event in the slot be returned, as far as the global order goes? */
+typedef bool (*RowIsSettled) (void *arg, TupleTableSlot *slot);
+
+/*
+ * Return the rows that the snapshot sees under the keys, in the index's order
+ * or against it, until there are enough or one is not settled.
+ */
+static void
+read_index(EsRead *read, Oid index_oid, ScanKey keys, int nkeys,
+		   ScanDirection direction, RowIsSettled row_is_settled, void *arg)
+{
+	Relation	index = index_open(index_oid, AccessShareLock);
+	IndexScanDesc scan = es_index_beginscan(read->events, index, read->snapshot, nkeys);
+
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (read->remaining > 0 && index_getnext_slot(scan, direction, read->slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (row_is_settled != NULL && !row_is_settled(arg, read->slot))
+			break;
+		tuplestore_puttupleslot(read->rows, read->slot);
+		read->remaining--;
+	}
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+}
+
+static void
+init_text_key(ScanKey key, AttrNumber column, Datum value)
+{
+	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, value);
+}
+
+static void
+init_bigint_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
+				RegProcedure comparison, int64 value)
+{
+	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, InvalidOid,
+						   comparison, Int64GetDatum(value));
+}
+
+/*
+ * read_stream(stream_id text, from_version bigint, max_count bigint)
+ *
+ * A stream's events in the order of their versions, "from_version" included.
+ */
+Datum
+eventstore_read_stream(PG_FUNCTION_ARGS)
+{
+	Datum		stream_id = required_argument(fcinfo, 0, "stream_id");
+	int64		from_version = required_number(fcinfo, 1, 1, "from_version");
+	EsRead		read;
+	ScanKeyData keys[2];
+
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
+	init_text_key(&keys[0], 1, stream_id);
+	init_bigint_key(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, from_version);
+	read_index(&read, es_catalog_get()->stream_index, keys, 2,
+			   ForwardScanDirection, NULL, NULL);
+	return end_read(&read);
+}
+
+/*
+ * read_stream_backwards(stream_id text, from_version bigint, max_count bigint)
+ *
+ * The same, newest first; null for "from_version" begins at the end.
+ */
+Datum
+eventstore_read_stream_backwards(PG_FUNCTION_ARGS)
+{
+	Datum		stream_id = required_argument(fcinfo, 0, "stream_id");
+	int64		from_version = optional_number(fcinfo, 1, 1, PG_INT64_MAX, "from_version");
+	EsRead		read;
+	ScanKeyData keys[2];
+
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
+	init_text_key(&keys[0], 1, stream_id);
+	init_bigint_key(&keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, from_version);
+	read_index(&read, es_catalog_get()->stream_index, keys, 2,
+			   BackwardScanDirection, NULL, NULL);
+	return end_read(&read);
+}
+
+/*
+ * read_event(event_id uuid)
+ *
+ * The event with this id, or no row.
+ */
+Datum
+eventstore_read_event(PG_FUNCTION_ARGS)
+{
+	Datum		event_id = required_argument(fcinfo, 0, "event_id");
+	EsRead		read;
+	ScanKeyData key;
+
+	begin_read(&read, fcinfo, 1);
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   InvalidOid, F_UUID_EQ, event_id);
+	read_index(&read, es_catalog_get()->event_id_index, &key, 1,
+			   ForwardScanDirection, NULL, NULL);
+	return end_read(&read);
+}
+
+/* ---- the global order ---- */
+
+/*
+ * read_all(after_position bigint, max_count bigint)
+ *
+ * The store's events in the order of their positions, from behind
+ * "after_position" up to the first position that is not settled.
+ */
+Datum
+eventstore_read_all(PG_FUNCTION_ARGS)
+{
+	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
+	EsRead		read;
+	EsWalk	   *walk;
+
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
+	walk = es_walk_begin(read.events, read.snapshot, after_position);
+	while (read.remaining > 0 && es_walk_next_event(walk))
+	{
+		tuplestore_puttupleslot(read.rows, walk->slot);
+		read.remaining--;
+	}
+	es_walk_end(walk);
+	return end_read(&read);
+}
+
+/*
+ * Begin a walk where all before is settled anyway.
+ */
+static EsWalk *
+begin_settling_walk(Relation events, Snapshot snapshot, int64 after_position)
+{
+	int64		floor = es_settled_floor_get(events, snapshot);
+
+	return es_walk_begin(events, snapshot, Max(after_position, floor));
+}
+
+/*
+ * read_all_backwards(before_position bigint, max_count bigint)
+ *
+ * The store's events, newest first, from before "before_position"; null
+ * begins at the end.  It begins where read_all() would end, so whoever follows
+ * the store from the newest event that this returns misses nothing.
+ */
+Datum
+eventstore_read_all_backwards(PG_FUNCTION_ARGS)
+{
+	int64		before_position = optional_number(fcinfo, 0, 0, PG_INT64_MAX, "before_position");
+	EsRead		read;
+	EsWalk	   *walk;
+	ScanKeyData keys[2];
+
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
+
+	walk = begin_settling_walk(read.events, read.snapshot, 0);
+	init_bigint_key(&keys[0], 1, BTLessStrategyNumber, F_INT8LT, before_position);
+	init_bigint_key(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
+					es_walk_settle(walk, ES_WALK_TO_END));
+	es_walk_end(walk);
+
+	read_index(&read, es_catalog_get()->position_index, keys, 2,
+			   BackwardScanDirection, NULL, NULL);
+	return end_read(&read);
+}
+
+/*
+ * Is all up to this row's position settled?
+ */
+static bool
+row_is_reached(void *arg, TupleTableSlot *slot)
+{
+	EsWalk	   *walk = arg;
+	bool		isnull;
+	int64		position = DatumGetInt64(slot_getattr(slot, Anum_es_events_global_position, &isnull));
+
+	return es_walk_settle(walk, position) >= position;
+}
+
+/*
+ * read_category(stream_type text, after_position bigint, max_count bigint)
+ *
+ * The events of all streams of one type in the order of their positions, from
+ * behind "after_position" up to the first position that is not settled.
+ */
+Datum
+eventstore_read_category(PG_FUNCTION_ARGS)
+{
+	Datum		stream_type = required_argument(fcinfo, 0, "stream_type");
+	int64		after_position = required_number(fcinfo, 1, 0, "after_position");
+	EsRead		read;
+	EsWalk	   *walk;
+	ScanKeyData keys[2];
+
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
+	walk = begin_settling_walk(read.events, read.snapshot, after_position);
+	init_text_key(&keys[0], 1, stream_type);
+	init_bigint_key(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, after_position);
+	read_index(&read, es_catalog_get()->category_index, keys, 2,
+			   ForwardScanDirection, row_is_reached, walk);
+	es_walk_end(walk);
+	return end_read(&read);
+}
+
+/*
+ * settled_position(after_position bigint) returns bigint
+ *
+ * The position up to which a follower that has handled all up to
+ * "after_position" could read now; at least "after_position".
+ */
+Datum
+eventstore_settled_position(PG_FUNCTION_ARGS)
+{
+	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
+	Relation	events = open_events_for_reading();
+	EsWalk	   *walk = begin_settling_walk(events, GetActiveSnapshot(), after_position);
+	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
+
+	es_walk_end(walk);
+	table_close(events, AccessShareLock);
+	PG_RETURN_INT64(settled);
+}
+
+/*
+ * stream_version(stream_id text) returns bigint
+ *
+ * The version of the stream's last event, 0 when there is no such stream.
+ */
+Datum
+eventstore_stream_version(PG_FUNCTION_ARGS)
+{
+	text	   *stream_id = DatumGetTextPP(required_argument(fcinfo, 0, "stream_id"));
+	Relation	events = open_events_for_reading();
+	Relation	stream_index = index_open(es_catalog_get()->stream_index, AccessShareLock);
+	EsStream	stream;
+
+	es_stream_look_up(&stream, events, stream_index, stream_id, GetActiveSnapshot());
+	index_close(stream_index, AccessShareLock);
+	table_close(events, AccessShareLock);
+	PG_RETURN_INT64(stream.version);
+}

@@ -1,0 +1,101 @@
+/*-------------------------------------------------------------------------
+ *
+ * settled_floor.c
+ *	  A position that is known to be settled, so that no walk need begin at
+ *	  the beginning of the store.
+ *
+ * What is settled for one snapshot is settled for every later one.  So a
+ * session remembers how far its walks have come, and under which snapshot;
+ * and a session that knows nothing yet begins at the watermark, which is
+ * settled for whoever sees it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+
+#include "eventstore.h"
+
+/* What this session knows; of no store when "events" is invalid. */
+static struct
+{
+	Oid			events;
+	int64		position;
+	TransactionId snapshot_xmax;
+	uint32		snapshot_xcnt;
+} known;
+
+/*
+ * Was the snapshot taken at or after the moment of the one that "known" was
+ * learned under?  xmax never falls, and while it stands still the number of
+ * running transactions below it never rises.
+ */
+static bool
+known_holds_for(Relation events, Snapshot snapshot)
+{
+	if (known.events != RelationGetRelid(events))
+		return false;
+	if (snapshot->xmax == known.snapshot_xmax)
+		return snapshot->xcnt <= known.snapshot_xcnt;
+	return TransactionIdFollows(snapshot->xmax, known.snapshot_xmax);
+}
+
+/*
+ * The newest watermark that the snapshot sees, 0 when there is none.
+ */
+int64
+es_watermark_read(Snapshot snapshot)
+{
+	Relation	watermark = table_open(es_catalog_get()->watermark, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(watermark, NULL);
+	TableScanDesc scan = table_beginscan(watermark, snapshot, 0, NULL);
+	int64		position = 0;
+
+	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		position = DatumGetInt64(slot_getattr(slot, Anum_es_watermark_settled_position, &isnull));
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(watermark, AccessShareLock);
+	return position;
+}
+
+/*
+ * A position up to which all is settled for the snapshot.
+ */
+int64
+es_settled_floor_get(Relation events, Snapshot snapshot)
+{
+	if (!RecoveryInProgress() && known_holds_for(events, snapshot))
+		return known.position;
+	return es_watermark_read(snapshot);
+}
+
+/*
+ * A walk under the snapshot has found all from "after" up to "position" to
+ * be settled.  That says something about the store only if "after" was known
+ * to be settled: it is the caller's word.
+ */
+void
+es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 position)
+{
+	if (RecoveryInProgress())
+		return;
+
+	if (after > 0 && !(known_holds_for(events, snapshot) && after <= known.position))
+		return;
+	if (known_holds_for(events, snapshot) && position <= known.position)
+		return;
+
+	known.events = RelationGetRelid(events);
+	known.position = position;
+	known.snapshot_xmax = snapshot->xmax;
+	known.snapshot_xcnt = snapshot->xcnt;
+}

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * stream.c
+ *	  One stream: its lock, its current version, what is expected of it.
+ *
+ * Whoever appends to a stream holds its lock to the end of the transaction,
+ * so versions have no gaps and no two transactions compete for one.  The
+ * lock is a heavyweight one on a 64-bit hash of the stream's id; two ids with
+ * the same hash merely wait for each other.
+ *
+ * A transaction that touches very many streams must not fill the shared lock
+ * table.  Past its share of the table it takes one lock on the events table
+ * instead, in a mode that no other appender's row-exclusive lock is
+ * compatible with, and no more stream locks.  The stream lock is therefore
+ * taken before the table is opened: a session that waits for a stream of
+ * such a transaction does not stand in the way of its table lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/twophase.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "eventstore.h"
+#include "lock_tags.h"
+
+/* The part of the shared lock table that one transaction's streams may take. */
+#define LOCK_TABLE_SHARE 8
+
+/* How many stream locks the transaction "lxid" has taken. */
+static LocalTransactionId counted_lxid = InvalidLocalTransactionId;
+static int	nstream_locks = 0;
+
+static int
+stream_lock_limit(void)
+{
+	return max_locks_per_xact * (MaxBackends + max_prepared_xacts) / LOCK_TABLE_SHARE;
+}
+
+static bool
+all_streams_are_locked(Oid events)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, events);
+	return es_lock_held_by_me(&tag, ShareRowExclusiveLock);
+}
+
+static void
+lock_all_streams(Oid events)
+{
+	LockRelationOid(events, ShareRowExclusiveLock);
+}
+
+/*
+ * Lock the stream to the end of the transaction, and see what those who held
+ * it before have committed.
+ */
+void
+es_stream_lock(const text *stream_id)
+{
+	Oid			events = es_catalog_get()->events;
+	uint64		hash;
+	LOCKTAG		tag;
+
+	if (counted_lxid != ES_MY_LXID)
+	{
+		counted_lxid = ES_MY_LXID;
+		nstream_locks = 0;
+	}
+
+	/* A rolled-back savepoint can have let go of the table: ask, each time. */
+	if (nstream_locks >= stream_lock_limit())
+	{
+		if (!all_streams_are_locked(events))
+			lock_all_streams(events);
+		return;
+	}
+
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(stream_id),
+							   VARSIZE_ANY_EXHDR(stream_id), 0);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
+						 (uint32) (hash >> 32), (uint32) hash,
+						 ES_LOCKTAG_STREAM);
+	switch (es_lock_acquire_if_room(&tag, ExclusiveLock))
+	{
+		case LOCKACQUIRE_OK:
+			nstream_locks++;
+			break;
+		case LOCKACQUIRE_NOT_AVAIL:
+			nstream_locks = stream_lock_limit();
+			lock_all_streams(events);
+			break;
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			break;
+	}
+}
+
+static void
+fill_stream(EsStream *stream, TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	stream->version = DatumGetInt64(slot_getattr(slot, Anum_es_events_version, &isnull));
+	stream->stream_type =
+		DatumGetTextPCopy(slot_getattr(slot, Anum_es_events_stream_type, &isnull));
+}
+
+/*
+ * The stream's last event that the snapshot sees.  Appenders pass
+ * SnapshotSelf: under the stream lock it shows what is committed by now, and
+ * what this transaction did, in every isolation level.
+ */
+void
+es_stream_look_up(EsStream *stream, Relation events, Relation stream_index,
+				  const text *stream_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+	IndexScanDesc scan;
+	TupleTableSlot *slot = table_slot_create(events, NULL);
+
+	stream->version = 0;
+	stream->stream_type = NULL;
+
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   stream_index->rd_indcollation[0], F_TEXTEQ,
+						   PointerGetDatum(stream_id));
+	scan = es_index_beginscan(events, stream_index, snapshot, 1);
+	index_rescan(scan, &key, 1, NULL, 0);
+	if (index_getnext_slot(scan, BackwardScanDirection, slot))
+		fill_stream(stream, slot);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static bool
+expectation_is_met(const EsStream *stream, const EsAppendRequest *request)
+{
+	if (!request->has_expected_version)
+		return true;
+	if (request->expected_version < 0)
+		return stream->version > 0;
+	return stream->version == request->expected_version;
+}
+
+static const char *
+describe_expectation(const EsAppendRequest *request)
+{
+	if (request->expected_version < 0)
+		return "that the stream exists";
+	if (request->expected_version == 0)
+		return "that the stream does not exist";
+	return psprintf("version %lld", (long long) request->expected_version);
+}
+
+/*
+ * Raise ST001 unless the stream is where the caller believes it to be.
+ */
+void
+es_stream_check_expected(const EsStream *stream, const EsAppendRequest *request)
+{
+	if (expectation_is_met(stream, request))
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_WRONG_EXPECTED_VERSION),
+			 errmsg("wrong expected version of stream \"%s\"",
+					text_to_cstring(request->stream_id)),
+			 errdetail("Stream \"%s\": expected %s, actual version %lld.",
+					   text_to_cstring(request->stream_id),
+					   describe_expectation(request),
+					   (long long) stream->version),
+			 errhint("Read the stream again, decide again, and append with the version that was read.")));
+}
+
+/*
+ * Settle which stream type the events get: the stream's own, for a stream
+ * has one; the given or derived one for a new stream.
+ */
+void
+es_stream_settle_type(const EsStream *stream, EsAppendRequest *request)
+{
+	text	   *given = request->stream_type;
+	text	   *own = stream->stream_type;
+
+	if (own == NULL)
+	{
+		if (given == NULL)
+			request->stream_type = es_append_request_derive_type(request);
+		return;
+	}
+
+	if (given != NULL &&
+		(VARSIZE_ANY_EXHDR(given) != VARSIZE_ANY_EXHDR(own) ||
+		 memcmp(VARDATA_ANY(given), VARDATA_ANY(own), VARSIZE_ANY_EXHDR(own)) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("stream \"%s\" is of another stream type",
+						text_to_cstring(request->stream_id)),
+				 errdetail("Its type is \"%s\", and \"%s\" was given.",
+						   text_to_cstring(own), text_to_cstring(given)),
+				 errhint("Leave stream_type out when appending to a stream that exists.")));
+	request->stream_type = own;
+}
