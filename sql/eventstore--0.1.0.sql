@@ -284,6 +284,234 @@ COMMENT ON FUNCTION eventstore.advance_watermark() IS
 	'record how far the store is settled, for followers on replicas';
 
 --
+-- Verification
+--
+
+CREATE FUNCTION eventstore.rewritten_positions()
+RETURNS SETOF bigint
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'eventstore_rewritten_positions';
+COMMENT ON FUNCTION eventstore.rewritten_positions() IS
+	'the positions of events whose row was updated since it was stored';
+
+CREATE FUNCTION eventstore.verify()
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	-- the events
+
+	SELECT 'versions of a stream are 1, 2, 3 ... without gaps',
+		   format('stream "%s" has %s events with versions from %s to %s',
+				  stream_id, count(*), min(version), max(version))
+	FROM eventstore.events
+	GROUP BY stream_id
+	HAVING min(version) <> 1 OR max(version) <> count(DISTINCT version)
+		OR count(*) <> count(DISTINCT version)
+
+	UNION ALL
+	SELECT 'a stream''s order is the same by version and by position',
+		   format('stream "%s": version %s is at position %s, the version before it at %s',
+				  stream_id, version, global_position, previous_position)
+	FROM (SELECT stream_id, version, global_position,
+				 lag(global_position) OVER (PARTITION BY stream_id ORDER BY version)
+					AS previous_position
+		  FROM eventstore.events) e
+	WHERE previous_position >= global_position
+
+	UNION ALL
+	SELECT 'a stream has one stream type',
+		   format('stream "%s" has the types "%s" and "%s"',
+				  stream_id, min(stream_type), max(stream_type))
+	FROM eventstore.events
+	GROUP BY stream_id
+	HAVING min(stream_type) <> max(stream_type)
+
+	UNION ALL
+	SELECT 'a position is taken once',
+		   format('%s events have position %s', count(*), global_position)
+	FROM eventstore.events
+	GROUP BY global_position
+	HAVING count(*) > 1
+
+	UNION ALL
+	SELECT 'an event is stored once',
+		   format('%s events have the id %s', count(*), event_id)
+	FROM eventstore.events
+	GROUP BY event_id
+	HAVING count(*) > 1
+
+	UNION ALL
+	SELECT 'an event is complete',
+		   format('the event at position %s lacks a name, an id, a time or a version, or has not exactly one payload',
+				  coalesce(global_position::text, 'null'))
+	FROM eventstore.events
+	WHERE ((global_position > 0) AND (version > 0) AND (schema_version > 0)
+		   AND created_at IS NOT NULL AND event_id IS NOT NULL
+		   AND stream_id <> '' AND stream_type <> '' AND event_type <> ''
+		   AND (data IS NULL) <> (binary_data IS NULL)) IS NOT TRUE
+
+	UNION ALL
+	SELECT 'events are immutable',
+		   format('the event at position %s was updated', position)
+	FROM eventstore.rewritten_positions() AS position
+
+	-- the positions
+
+	UNION ALL
+	SELECT 'the next position is above all that are taken',
+		   format('the sequence is at %s, the last event at %s', s.last_value, e.last_position)
+	FROM eventstore.events_global_position_seq s,
+		 (SELECT max(global_position) AS last_position FROM eventstore.events) e
+	WHERE e.last_position > s.last_value
+		OR (e.last_position = s.last_value AND NOT s.is_called)
+
+	UNION ALL
+	SELECT 'positions are handed out one by one, upwards, for ever',
+		   format('the sequence has increment %s, cache %s, cycle %s, maximum %s',
+				  s.seqincrement, s.seqcache, s.seqcycle, s.seqmax)
+	FROM pg_sequence s
+	WHERE s.seqrelid = 'eventstore.events_global_position_seq'::regclass
+		AND (s.seqincrement <> 1 OR s.seqcache <> 1 OR s.seqcycle
+			 OR s.seqmax <> 9223372036854775807)
+
+	UNION ALL
+	SELECT 'the watermark is one row and not above the last position',
+		   format('%s rows, the highest at %s', w.nrows, w.highest)
+	FROM eventstore.events_global_position_seq s,
+		 (SELECT count(*) AS nrows, max(settled_position) AS highest
+		  FROM eventstore.watermark) w
+	WHERE w.nrows > 1 OR w.highest > s.last_value
+
+	-- the table
+
+	UNION ALL
+	SELECT 'the relations are permanent, and heaps without children',
+		   format('relation %s', c.oid::regclass)
+	FROM pg_class c
+	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
+					'eventstore.events_global_position_seq'::regclass)
+		AND (c.relpersistence <> 'p'
+			 OR (c.relkind = 'r' AND c.relam <> (SELECT a.oid FROM pg_am a WHERE a.amname = 'heap'))
+			 OR EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhparent, i.inhrelid)))
+
+	UNION ALL
+	SELECT 'the events table has its columns',
+		   format('column %s is missing or altered', e.attname)
+	FROM (VALUES
+			(1, 'global_position', 'int8', true), (2, 'version', 'int8', true),
+			(3, 'created_at', 'timestamptz', true), (4, 'event_id', 'uuid', true),
+			(5, 'stream_id', 'text', true), (6, 'stream_type', 'text', true),
+			(7, 'event_type', 'text', true), (8, 'schema_version', 'int4', true),
+			(9, 'correlation_id', 'uuid', false), (10, 'causation_id', 'uuid', false),
+			(11, 'data', 'json', false), (12, 'binary_data', 'bytea', false),
+			(13, 'content_type', 'text', false), (14, 'metadata', 'json', false),
+			(15, 'tags', '_text', false)) AS e (attnum, attname, typname, attnotnull)
+	WHERE NOT EXISTS (
+		SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attrelid = 'eventstore.events'::regclass AND a.attnum = e.attnum
+			AND a.attname = e.attname AND t.typname = e.typname
+			AND a.attnotnull = e.attnotnull AND NOT a.attisdropped
+			AND (a.attcollation = 0
+				 OR a.attcollation = (SELECT c.oid FROM pg_collation c
+									  WHERE c.collname = 'C' AND c.collnamespace = 'pg_catalog'::regnamespace)))
+
+	UNION ALL
+	SELECT 'the events table has no further columns',
+		   format('column %s', a.attname)
+	FROM pg_attribute a
+	WHERE a.attrelid = 'eventstore.events'::regclass AND a.attnum > 15
+
+	UNION ALL
+	SELECT 'the events table has its constraints',
+		   format('constraint %s is missing or not validated', e.conname)
+	FROM (VALUES ('events_pkey'), ('events_stream_id_version_key'), ('events_event_id_key'),
+				 ('events_version_positive'), ('events_names_not_empty'), ('events_one_payload'))
+			AS e (conname)
+	WHERE NOT EXISTS (
+		SELECT FROM pg_constraint c
+		WHERE c.conrelid = 'eventstore.events'::regclass AND c.conname = e.conname
+			AND c.convalidated AND NOT c.condeferrable)
+
+	UNION ALL
+	SELECT 'the events table has its indexes',
+		   format('there is no valid %s index on (%s)',
+				  CASE WHEN e.isunique THEN 'unique' ELSE 'plain' END, e.columns)
+	FROM (VALUES ('global_position', '1', true), ('stream_id, version', '5 2', true),
+				 ('event_id', '4', true), ('stream_type, global_position', '6 1', false))
+			AS e (columns, indkey, isunique)
+	WHERE NOT EXISTS (
+		SELECT FROM pg_index i
+		WHERE i.indrelid = 'eventstore.events'::regclass AND i.indkey::text = e.indkey
+			AND i.indisunique = e.isunique AND i.indisvalid AND i.indisready
+			AND i.indimmediate AND i.indpred IS NULL)
+
+	-- the guard
+
+	UNION ALL
+	SELECT 'the guard stands, for everyone',
+		   format('trigger %s is missing, altered or not enabled ALWAYS', e.tgname)
+	FROM (VALUES ('guard_update', 16 + 2), ('guard_delete', 8 + 2), ('guard_truncate', 32 + 2))
+			AS e (tgname, tgtype)
+	WHERE NOT EXISTS (
+		SELECT FROM pg_trigger t
+		WHERE t.tgrelid = 'eventstore.events'::regclass AND t.tgname = e.tgname
+			AND t.tgtype = e.tgtype AND t.tgenabled = 'A' AND t.tgqual IS NULL
+			AND t.tgattr = '' AND t.tgfoid = 'eventstore.guard()'::regprocedure)
+
+	UNION ALL
+	SELECT 'nothing comes between an append and the table',
+		   format('row trigger %s fires before INSERT', t.tgname)
+	FROM pg_trigger t
+	WHERE t.tgrelid = 'eventstore.events'::regclass AND t.tgtype & (1 + 2 + 4) = 1 + 2 + 4
+
+	UNION ALL
+	SELECT 'nothing comes between an append and the table',
+		   format('rule %s', r.rulename)
+	FROM pg_rewrite r
+	WHERE r.ev_class = 'eventstore.events'::regclass
+
+	-- the rights
+
+	UNION ALL
+	SELECT 'only the owner has rights on the tables and the sequence, but for SELECT',
+		   format('%s has %s on %s',
+				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+				  a.privilege_type, c.oid::regclass)
+	FROM pg_class c, aclexplode(c.relacl) a
+	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
+					'eventstore.events_global_position_seq'::regclass)
+		AND a.grantee <> c.relowner
+		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
+
+	UNION ALL
+	SELECT 'only the owner has rights on the tables and the sequence, but for SELECT',
+		   format('%s has %s on column %s of %s',
+				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+				  a.privilege_type, t.attname, c.oid::regclass)
+	FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass)
+		AND a.grantee <> c.relowner
+		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
+
+	UNION ALL
+	SELECT 'PUBLIC has no rights', format('EXECUTE on function %s', p.oid::regprocedure)
+	FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+	WHERE p.pronamespace = 'eventstore'::regnamespace AND a.grantee = 0
+		AND EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+						AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+						AND x.extname = 'eventstore')
+
+	UNION ALL
+	SELECT 'PUBLIC has no rights', format('%s on schema eventstore', a.privilege_type)
+	FROM pg_namespace n, aclexplode(n.nspacl) a
+	WHERE n.oid = 'eventstore'::regnamespace AND a.grantee = 0;
+$$;
+COMMENT ON FUNCTION eventstore.verify() IS
+	'every broken invariant of the store as a row; none when the store is sound';
+
+--
 -- Rights: nothing for PUBLIC
 --
 

@@ -23,9 +23,12 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
+#include "utils/rls.h"
 
 #include "eventstore.h"
 
@@ -261,4 +264,47 @@ Relation
 es_catalog_open_events(LOCKMODE lockmode)
 {
 	return table_open(es_catalog_get()->events, lockmode);
+}
+
+/*
+ * Refuse a caller who may not read the events.
+ */
+static void
+check_may_read(Oid events)
+{
+	if (pg_class_aclcheck(events, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to read events"),
+				 errdetail("Reading needs the SELECT privilege on \"eventstore.events\"."),
+				 errhint("Ask for eventstore.grant_reader() to be called for this role.")));
+
+	if (check_enable_rls(events, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security applies to \"eventstore.events\""),
+				 errdetail("The read functions do not evaluate its policies, and do not bypass them either."),
+				 errhint("Query the table itself, or read as a role that bypasses row-level security.")));
+}
+
+/*
+ * Open eventstore.events for reading, if the caller may read it.
+ */
+Relation
+es_catalog_open_events_for_reading(void)
+{
+	check_may_read(es_catalog_get()->events);
+	return es_catalog_open_events(AccessShareLock);
+}
+
+/*
+ * The same, whatever shape the table is in.
+ */
+Relation
+es_catalog_open_events_for_verification(void)
+{
+	Oid			events = find_relation("events");
+
+	check_may_read(events);
+	return table_open(events, AccessShareLock);
 }

@@ -10,9 +10,11 @@
 #define EVENTSTORE_H
 
 #include "access/genam.h"
+#include "access/htup.h"
 #include "access/relscan.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "storage/buf.h"
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/rel.h"
@@ -81,6 +83,8 @@ typedef struct EsCatalog
 
 extern const EsCatalog *es_catalog_get(void);
 extern Relation es_catalog_open_events(LOCKMODE lockmode);
+extern Relation es_catalog_open_events_for_reading(void);
+extern Relation es_catalog_open_events_for_verification(void);
 
 /* ---- append_request.c ---- */
 
@@ -208,6 +212,45 @@ extern void es_event_writer_write(EsAppendRequest *request, Relation events,
 								  int64 current_version,
 								  EsAppendResult *result);
 
+/* ---- entry_scan.c ---- */
+
+#define ES_MAX_COLLECTED_ENTRIES 128
+
+/* An entry of an index of the events table, and the row behind it. */
+typedef struct EsEntry
+{
+	ItemPointerData tid;
+	int64		position;		/* if the scan wants positions */
+	bool		is_seen;		/* does the snapshot see a row here? */
+	HeapTupleData row;			/* the one that it sees */
+} EsEntry;
+
+typedef struct EsEntryScan
+{
+	Relation	events;
+	Snapshot	snapshot;
+	IndexScanDesc index_scan;
+	int			nkeys;
+	ScanDirection direction;
+	bool		want_positions;
+	bool		want_rows;
+	Buffer		heap_buffer;
+	Buffer		vm_buffer;
+	int			nentries;		/* collected */
+	int			nlooked_at;		/* ... of which the rows were looked at */
+	int			next;			/* ... of which were handed out */
+	bool		at_end;			/* has the index said so? */
+	EsEntry		entries[ES_MAX_COLLECTED_ENTRIES];
+} EsEntryScan;
+
+extern EsEntryScan *es_entry_scan_begin(Relation events, Relation index,
+										Snapshot snapshot, int nkeys);
+extern void es_entry_scan_want_positions(EsEntryScan *scan);
+extern void es_entry_scan_position(EsEntryScan *scan, ScanKey keys,
+								   ScanDirection direction);
+extern EsEntry *es_entry_scan_next(EsEntryScan *scan, int64 max_entries);
+extern void es_entry_scan_end(EsEntryScan *scan);
+
 /* ---- settle.c ---- */
 
 /*
@@ -220,9 +263,7 @@ typedef struct EsWalk
 	Relation	events;
 	Relation	position_index;
 	Snapshot	snapshot;
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
-	Buffer		vm_buffer;
+	EsEntryScan *scan;
 	int64		after_position; /* where the walk began */
 	int64		position;
 	int64		handed_out;		/* the last position whose event was emitted */
@@ -236,7 +277,7 @@ typedef struct EsWalk
 
 extern EsWalk *es_walk_begin(Relation events, Snapshot snapshot,
 							 int64 after_position);
-extern bool es_walk_next_event(EsWalk *walk);
+extern HeapTuple es_walk_next_event(EsWalk *walk, int64 max_events);
 extern int64 es_walk_settle(EsWalk *walk, int64 limit);
 extern void es_walk_end(EsWalk *walk);
 

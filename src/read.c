@@ -14,21 +14,18 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_collation.h"
-#include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/rls.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
-#include "compat.h"
 #include "eventstore.h"
 
 PG_FUNCTION_INFO_V1(eventstore_read_stream);
@@ -40,6 +37,9 @@ PG_FUNCTION_INFO_V1(eventstore_read_event);
 PG_FUNCTION_INFO_V1(eventstore_stream_version);
 PG_FUNCTION_INFO_V1(eventstore_settled_position);
 
+/* Of the memory that rows are returned in. */
+#define ROWS_BLOCK_SIZE (1024 * 1024)
+
 /* A read in progress: where rows come from and where they go. */
 typedef struct EsRead
 {
@@ -47,7 +47,6 @@ typedef struct EsRead
 	Snapshot	snapshot;
 	int64		remaining;		/* rows still to be returned */
 	Tuplestorestate *rows;
-	TupleTableSlot *slot;
 } EsRead;
 
 /* ---- arguments ---- */
@@ -101,57 +100,67 @@ max_count_argument(FunctionCallInfo fcinfo, int argument)
 	return optional_number(fcinfo, argument, 0, PG_INT64_MAX, "max_count");
 }
 
-/* ---- the table ---- */
+/* ---- rows ---- */
 
 /*
- * Open the events table for reading, if the caller may read it.
+ * The memory that rows are returned in: a context for all calls that one
+ * query makes from one place, with large blocks.  A page of events soon fills
+ * half a megabyte, and the C library would give small blocks back to the
+ * kernel after each query.
  */
-static Relation
-open_events_for_reading(void)
+static MemoryContext
+rows_context(FmgrInfo *function)
 {
-	Oid			oid = es_catalog_get()->events;
-	AclResult	acl = pg_class_aclcheck(oid, GetUserId(), ACL_SELECT);
+	if (function->fn_extra == NULL)
+		function->fn_extra = AllocSetContextCreate(function->fn_mcxt, "eventstore rows",
+												   0, ROWS_BLOCK_SIZE,
+												   ALLOCSET_DEFAULT_MAXSIZE);
+	return function->fn_extra;
+}
 
-	if (acl != ACLCHECK_OK)
+static Tuplestorestate *
+begin_rows(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) ||
+		!(result->allowedModes & SFRM_Materialize) || result->expectedDesc == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to read events"),
-				 errdetail("Reading needs the SELECT privilege on \"eventstore.events\"."),
-				 errhint("Ask for eventstore.grant_reader() to be called for this role.")));
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("events can't be returned here"),
+				 errdetail("The function was called where a set of rows is not accepted."),
+				 errhint("Call it in the FROM clause of a query.")));
 
-	if (check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row-level security applies to \"eventstore.events\""),
-				 errdetail("The read functions do not evaluate its policies, and do not bypass them either."),
-				 errhint("Query the table itself, or read as a role that bypasses row-level security.")));
-
-	return es_catalog_open_events(AccessShareLock);
+	old = MemoryContextSwitchTo(rows_context(fcinfo->flinfo));
+	result->returnMode = SFRM_Materialize;
+	result->setDesc = CreateTupleDescCopy(result->expectedDesc);
+	result->setResult = tuplestore_begin_heap(result->allowedModes & SFRM_Materialize_Random,
+											  false, work_mem);
+	MemoryContextSwitchTo(old);
+	return result->setResult;
 }
 
 static void
 begin_read(EsRead *read, FunctionCallInfo fcinfo, int64 max_count)
 {
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	read->rows = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
-	read->events = open_events_for_reading();
+	read->events = es_catalog_open_events_for_reading();
+	read->rows = begin_rows(fcinfo);
 	read->snapshot = GetActiveSnapshot();
-	read->slot = table_slot_create(read->events, NULL);
 	read->remaining = max_count;
 }
 
 static Datum
 end_read(EsRead *read)
 {
-	ExecDropSingleTupleTableSlot(read->slot);
 	table_close(read->events, AccessShareLock);
 	return (Datum) 0;
 }
 
 /* ---- along an index ---- */
 
-/* May the event in the slot be returned, as far as the global order goes? */
-typedef bool (*RowIsSettled) (void *arg, TupleTableSlot *slot);
+/* May the row be returned, as far as the global order goes? */
+typedef bool (*RowIsSettled) (void *arg, HeapTuple row);
 
 /*
  * Return the rows that the snapshot sees under the keys, in the index's order
@@ -162,18 +171,21 @@ read_index(EsRead *read, Oid index_oid, ScanKey keys, int nkeys,
 		   ScanDirection direction, RowIsSettled row_is_settled, void *arg)
 {
 	Relation	index = index_open(index_oid, AccessShareLock);
-	IndexScanDesc scan = es_index_beginscan(read->events, index, read->snapshot, nkeys);
+	EsEntryScan *scan = es_entry_scan_begin(read->events, index, read->snapshot, nkeys);
+	EsEntry    *entry;
 
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	while (read->remaining > 0 && index_getnext_slot(scan, direction, read->slot))
+	es_entry_scan_position(scan, keys, direction);
+	while (read->remaining > 0 &&
+		   (entry = es_entry_scan_next(scan, read->remaining)) != NULL)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (row_is_settled != NULL && !row_is_settled(arg, read->slot))
+		if (!entry->is_seen)
+			continue;
+		if (row_is_settled != NULL && !row_is_settled(arg, &entry->row))
 			break;
-		tuplestore_puttupleslot(read->rows, read->slot);
+		tuplestore_puttuple(read->rows, &entry->row);
 		read->remaining--;
 	}
-	index_endscan(scan);
+	es_entry_scan_end(scan);
 	index_close(index, AccessShareLock);
 }
 
@@ -268,12 +280,14 @@ eventstore_read_all(PG_FUNCTION_ARGS)
 	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
 	EsRead		read;
 	EsWalk	   *walk;
+	HeapTuple	row;
 
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
 	walk = es_walk_begin(read.events, read.snapshot, after_position);
-	while (read.remaining > 0 && es_walk_next_event(walk))
+	while (read.remaining > 0 &&
+		   (row = es_walk_next_event(walk, read.remaining)) != NULL)
 	{
-		tuplestore_puttupleslot(read.rows, walk->slot);
+		tuplestore_puttuple(read.rows, row);
 		read.remaining--;
 	}
 	es_walk_end(walk);
@@ -323,11 +337,13 @@ eventstore_read_all_backwards(PG_FUNCTION_ARGS)
  * Is all up to this row's position settled?
  */
 static bool
-row_is_reached(void *arg, TupleTableSlot *slot)
+row_is_reached(void *arg, HeapTuple row)
 {
 	EsWalk	   *walk = arg;
 	bool		isnull;
-	int64		position = DatumGetInt64(slot_getattr(slot, Anum_es_events_global_position, &isnull));
+	int64		position = DatumGetInt64(heap_getattr(row, Anum_es_events_global_position,
+													  RelationGetDescr(walk->events),
+													  &isnull));
 
 	return es_walk_settle(walk, position) >= position;
 }
@@ -367,7 +383,7 @@ Datum
 eventstore_settled_position(PG_FUNCTION_ARGS)
 {
 	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
-	Relation	events = open_events_for_reading();
+	Relation	events = es_catalog_open_events_for_reading();
 	EsWalk	   *walk = begin_settling_walk(events, GetActiveSnapshot(), after_position);
 	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
 
@@ -385,7 +401,7 @@ Datum
 eventstore_stream_version(PG_FUNCTION_ARGS)
 {
 	text	   *stream_id = DatumGetTextPP(required_argument(fcinfo, 0, "stream_id"));
-	Relation	events = open_events_for_reading();
+	Relation	events = es_catalog_open_events_for_reading();
 	Relation	stream_index = index_open(es_catalog_get()->stream_index, AccessShareLock);
 	EsStream	stream;
 

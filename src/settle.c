@@ -40,42 +40,22 @@
  * the snapshot saw nothing running, which is safe because appenders announce
  * themselves (event_writer.c).
  *
- * The scan uses the caller's MVCC snapshot, so rows that it sees cost what
- * they cost in any index scan, and serializable transactions get their
- * predicate locks.  The index tuple is asked for, both for the position and
- * because the scan then keeps its pin on the index page: no entry's row can
- * be vacuumed away and its place given to another one while we look at it.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/itup.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/transam.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/predicate.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "eventstore.h"
 #include "wait_point.h"
-
-/* What an entry of the position index stands for. */
-typedef enum EntryState
-{
-	ENTRY_EVENT,				/* an event that the snapshot sees */
-	ENTRY_PASSED,				/* nothing, now and for ever */
-	ENTRY_UNSETTLED				/* possibly an event, later */
-} EntryState;
 
 /*
  * Did the snapshot see no running transaction, and were none begun since?
@@ -93,7 +73,7 @@ nothing_was_running(Snapshot snapshot)
 }
 
 /*
- * (Re)start the index scan behind the place that the walk has reached.
+ * (Re)start the scan behind the place that the walk has reached.
  */
 static void
 position_scan(EsWalk *walk)
@@ -102,7 +82,7 @@ position_scan(EsWalk *walk)
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTGreaterStrategyNumber, InvalidOid,
 						   InvalidOid, F_INT8GT, Int64GetDatum(walk->position));
-	index_rescan(walk->scan, &key, 1, NULL, 0);
+	es_entry_scan_position(walk->scan, &key, ForwardScanDirection);
 }
 
 /*
@@ -118,8 +98,6 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 	walk->events = events;
 	walk->position_index = index_open(es_catalog_get()->position_index, AccessShareLock);
 	walk->snapshot = snapshot;
-	walk->slot = table_slot_create(events, NULL);
-	walk->vm_buffer = InvalidBuffer;
 	walk->after_position = after_position;
 	walk->position = after_position;
 	walk->handed_out = after_position;
@@ -131,8 +109,8 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 	else
 		walk->gaps_settled = es_gate_is_empty();
 
-	walk->scan = es_index_beginscan(events, walk->position_index, snapshot, 1);
-	walk->scan->xs_want_itup = true;
+	walk->scan = es_entry_scan_begin(events, walk->position_index, snapshot, 1);
+	es_entry_scan_want_positions(walk->scan);
 	position_scan(walk);
 	return walk;
 }
@@ -146,10 +124,7 @@ es_walk_end(EsWalk *walk)
 	es_settled_floor_raise(walk->events, walk->snapshot, walk->after_position,
 						   walk->position);
 
-	index_endscan(walk->scan);
-	if (BufferIsValid(walk->vm_buffer))
-		ReleaseBuffer(walk->vm_buffer);
-	ExecDropSingleTupleTableSlot(walk->slot);
+	es_entry_scan_end(walk->scan);
 	index_close(walk->position_index, AccessShareLock);
 	pfree(walk);
 }
@@ -168,49 +143,41 @@ inserter_is_open(TransactionId inserter, Snapshot snapshot)
 	return XidInMVCCSnapshot(inserter, snapshot);
 }
 
-/*
- * Classify an entry whose row the snapshot does not see.
- *
- * Only a row that was inserted counts.  The later versions of a row that was
- * rewritten stand for an event that was inserted, and settled, before.
- */
-static EntryState
-classify_unseen(EsWalk *walk, ItemPointer tid)
+static int64
+row_position(HeapTuple row, TupleDesc descriptor)
 {
-	EntryState	state = ENTRY_PASSED;
+	bool		isnull;
 
-	if (table_tuple_fetch_row_version(walk->events, tid, SnapshotAny, walk->slot))
-	{
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(walk->slot, false, NULL);
-
-		if (!(tuple->t_data->t_infomask & HEAP_UPDATED) &&
-			!HeapTupleHeaderXminFrozen(tuple->t_data) &&
-			inserter_is_open(HeapTupleHeaderGetXmin(tuple->t_data), walk->snapshot))
-			state = ENTRY_UNSETTLED;
-		ExecClearTuple(walk->slot);
-	}
-	return state;
+	return DatumGetInt64(heap_getattr(row, Anum_es_events_global_position,
+									  descriptor, &isnull));
 }
 
 /*
- * Look at the row behind the entry that the scan has just returned.  With
- * "want_row", the slot holds the row of an event afterwards.
+ * Can the row behind an entry, which the snapshot does not see, still become
+ * an event?
+ *
+ * Only a row that was inserted counts.  The later versions of a row that was
+ * rewritten stand for an event that was inserted, and settled, before.  And
+ * only the entry's own row counts: if it was vacuumed away since the entry
+ * was read, and its place taken, it was dead.
  */
-static EntryState
-look_at_row(EsWalk *walk, ItemPointer entry_tid, bool want_row)
+static bool
+row_is_open(EsWalk *walk, EsEntry *entry)
 {
-	ItemPointerData tid = *entry_tid;	/* index_fetch_heap() moves the scan's */
+	HeapTupleData row;
+	Buffer		buffer;
+	bool		is_open;
 
-	if (!want_row &&
-		VM_ALL_VISIBLE(walk->events, ItemPointerGetBlockNumber(&tid), &walk->vm_buffer))
-	{
-		PredicateLockPage(walk->events, ItemPointerGetBlockNumber(&tid), walk->snapshot);
-		return ENTRY_EVENT;
-	}
+	row.t_self = entry->tid;
+	if (!heap_fetch(walk->events, SnapshotAny, &row, &buffer, false))
+		return false;
 
-	if (index_fetch_heap(walk->scan, walk->slot))
-		return ENTRY_EVENT;
-	return classify_unseen(walk, &tid);
+	is_open = !(row.t_data->t_infomask & HEAP_UPDATED) &&
+		!HeapTupleHeaderXminFrozen(row.t_data) &&
+		row_position(&row, RelationGetDescr(walk->events)) == entry->position &&
+		inserter_is_open(HeapTupleHeaderGetXmin(row.t_data), walk->snapshot);
+	ReleaseBuffer(buffer);
+	return is_open;
 }
 
 /*
@@ -224,70 +191,71 @@ gap_is_settled(EsWalk *walk, int64 position)
 }
 
 /*
- * Step to the next position whose event the snapshot sees, but not past
- * "limit".  Returns false at the limit, at the end of the index, and in front
- * of a position that is not settled.
+ * Met a gap that may not be passed yet.  On a primary, wait for those who are
+ * inside the gate and start over in front of the gap; in recovery, stop.
  */
-static bool
-walk_step(EsWalk *walk, int64 limit, bool want_row)
+static void
+settle_gaps(EsWalk *walk)
 {
-	ItemPointer tid;
-
-	while ((tid = index_getnext_tid(walk->scan, ForwardScanDirection)) != NULL)
+	if (RecoveryInProgress())
 	{
-		bool		isnull;
-		int64		position = DatumGetInt64(index_getattr(walk->scan->xs_itup, 1,
-														   walk->scan->xs_itupdesc,
-														   &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-
-		if (position > limit)
-		{
-			position_scan(walk);	/* the next step is to see it again */
-			return false;
-		}
-
-		if (!gap_is_settled(walk, position))
-		{
-			if (RecoveryInProgress())
-			{
-				walk->stopped = true;
-				return false;
-			}
-			position_scan(walk);	/* also lets go of the index page */
-			ES_WAIT_POINT("gap-met");
-			es_gate_wait_until_left();
-			walk->gaps_settled = true;
-			continue;
-		}
-
-		switch (look_at_row(walk, tid, want_row))
-		{
-			case ENTRY_UNSETTLED:
-				walk->stopped = true;
-				return false;
-			case ENTRY_PASSED:
-				walk->position = position;
-				break;
-			case ENTRY_EVENT:
-				walk->position = position;
-				if (walk->handed_out == position)
-					break;		/* another version of the same row */
-				walk->handed_out = position;
-				return true;
-		}
+		walk->stopped = true;
+		return;
 	}
-	return false;
+
+	position_scan(walk);		/* also lets go of all pages */
+	ES_WAIT_POINT("gap-met");
+	es_gate_wait_until_left();
+	walk->gaps_settled = true;
 }
 
 /*
- * Step to the next event, which walk->slot then holds.
+ * Step to the next position whose event the snapshot sees, but not past
+ * "limit".  Returns NULL at the limit, at the end of the index, and in front
+ * of a position that is not settled.
  */
-bool
-es_walk_next_event(EsWalk *walk)
+static EsEntry *
+walk_step(EsWalk *walk, int64 limit, int64 max_entries)
 {
-	return !walk->stopped && walk_step(walk, ES_WALK_TO_END, true);
+	EsEntry    *entry;
+
+	while (!walk->stopped &&
+		   (entry = es_entry_scan_next(walk->scan, max_entries)) != NULL)
+	{
+		if (entry->position > limit)
+		{
+			position_scan(walk);	/* the next step is to see it again */
+			return NULL;
+		}
+
+		if (!gap_is_settled(walk, entry->position))
+			settle_gaps(walk);
+		else if (!entry->is_seen && row_is_open(walk, entry))
+			walk->stopped = true;
+		else
+		{
+			walk->position = entry->position;
+			if (entry->is_seen && walk->handed_out < entry->position)
+			{
+				walk->handed_out = entry->position;
+				return entry;
+			}
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Step to the next event and return its row, valid until the next step; NULL
+ * when there is none that is settled.  The caller can use "max_events" at the
+ * most.
+ */
+HeapTuple
+es_walk_next_event(EsWalk *walk, int64 max_events)
+{
+	EsEntry    *entry = walk_step(walk, ES_WALK_TO_END, max_events);
+
+	return entry ? &entry->row : NULL;
 }
 
 /*
@@ -296,19 +264,20 @@ es_walk_next_event(EsWalk *walk)
 static int64
 last_seen_position(EsWalk *walk)
 {
-	IndexScanDesc scan = es_index_beginscan(walk->events, walk->position_index,
+	EsEntryScan *scan = es_entry_scan_begin(walk->events, walk->position_index,
 											walk->snapshot, 0);
+	EsEntry    *entry;
 	int64		position = 0;
 
-	index_rescan(scan, NULL, 0, NULL, 0);
-	if (index_getnext_slot(scan, BackwardScanDirection, walk->slot))
+	es_entry_scan_want_positions(scan);
+	es_entry_scan_position(scan, NULL, BackwardScanDirection);
+	do
 	{
-		bool		isnull;
-
-		position = DatumGetInt64(slot_getattr(walk->slot, Anum_es_events_global_position, &isnull));
-	}
-	ExecClearTuple(walk->slot);
-	index_endscan(scan);
+		entry = es_entry_scan_next(scan, 1);
+	} while (entry != NULL && !entry->is_seen);
+	if (entry != NULL)
+		position = entry->position;
+	es_entry_scan_end(scan);
 	return position;
 }
 
@@ -327,7 +296,9 @@ es_walk_settle(EsWalk *walk, int64 limit)
 		walk->position = Max(walk->position, limit);
 	}
 
-	while (walk->position < limit && !walk->stopped && walk_step(walk, limit, false))
+	walk->scan->want_rows = false;
+	while (walk->position < limit &&
+		   walk_step(walk, limit, limit - walk->position) != NULL)
 		 /* go on */ ;
 	return walk->position;
 }

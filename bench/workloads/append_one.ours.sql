@@ -1,0 +1,2 @@
+\set stream random(1, 1000000000000000)
+SELECT first_version, first_position FROM eventstore.append_event('Order-' || :stream, 'OrderPlaced', '{"customer": "c-4711", "items": [{"sku": "A-100", "quantity": 2, "price": "19.90"}], "note": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}', event_id => gen_random_uuid());

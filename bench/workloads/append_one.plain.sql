@@ -1,0 +1,2 @@
+\set stream random(1, 1000000000000000)
+INSERT INTO bench.events (version, created_at, event_id, stream_id, stream_type, event_type, schema_version, data) VALUES (1, clock_timestamp(), gen_random_uuid(), 'Order-' || :stream, 'Order', 'OrderPlaced', 1, '{"customer": "c-4711", "items": [{"sku": "A-100", "quantity": 2, "price": "19.90"}], "note": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}') RETURNING version, global_position;

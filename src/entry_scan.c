@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * entry_scan.c
+ *	  A scan along an index of eventstore.events that looks at the rows behind
+ *	  its entries a heap page at a time.
+ *
+ * An index scan of the executor pins, locks and unlocks the heap page for
+ * every single row.  Here entries are collected first, then all rows of a
+ * run of entries on one page are looked at under one lock, and handed out
+ * under the pin alone: what the snapshot has been found to see does not
+ * change.  Entries are never collected while a heap page is locked, since
+ * those who insert into a unique index lock pages in the other order.
+ *
+ * Collecting ahead means that a row may be vacuumed away, and its place
+ * taken by another one, between the reading of the entry and the look at the
+ * row.  To a row that the snapshot sees this can't happen.  Whoever cares for
+ * the others has to compare (settle.c does).
+ *
+ * The scan bypasses the table access method's interface, so the table must
+ * be a heap; catalog.c sees to that.  Serializable transactions get the same
+ * predicate locks and conflict checks as in any index scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/itup.h"
+#include "access/visibilitymap.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+
+#include "compat.h"
+#include "eventstore.h"
+
+/*
+ * Begin a scan.  The snapshot must be an MVCC snapshot that stays active or
+ * registered until es_entry_scan_end(), the index must be locked, and keys
+ * be given by es_entry_scan_position().
+ */
+EsEntryScan *
+es_entry_scan_begin(Relation events, Relation index, Snapshot snapshot, int nkeys)
+{
+	EsEntryScan *scan = palloc(sizeof(EsEntryScan));
+
+	scan->events = events;
+	scan->snapshot = snapshot;
+	scan->direction = ForwardScanDirection;
+	scan->index_scan = es_index_beginscan(events, index, snapshot, nkeys);
+	scan->nkeys = nkeys;
+	scan->want_positions = false;
+	scan->want_rows = true;
+	scan->heap_buffer = InvalidBuffer;
+	scan->vm_buffer = InvalidBuffer;
+	scan->nentries = scan->nlooked_at = scan->next = 0;
+	scan->at_end = false;
+	return scan;
+}
+
+/*
+ * Let each entry tell the first column of the index, a global position.
+ */
+void
+es_entry_scan_want_positions(EsEntryScan *scan)
+{
+	scan->want_positions = true;
+	scan->index_scan->xs_want_itup = true;
+}
+
+static void
+release_heap_buffer(EsEntryScan *scan)
+{
+	if (BufferIsValid(scan->heap_buffer))
+		ReleaseBuffer(scan->heap_buffer);
+	scan->heap_buffer = InvalidBuffer;
+}
+
+/*
+ * (Re)start the scan.  It keeps no pin until the next entry is asked for.
+ */
+void
+es_entry_scan_position(EsEntryScan *scan, ScanKey keys, ScanDirection direction)
+{
+	release_heap_buffer(scan);
+	scan->direction = direction;
+	scan->nentries = scan->nlooked_at = scan->next = 0;
+	scan->at_end = false;
+	index_rescan(scan->index_scan, keys, scan->nkeys, NULL, 0);
+}
+
+void
+es_entry_scan_end(EsEntryScan *scan)
+{
+	release_heap_buffer(scan);
+	if (BufferIsValid(scan->vm_buffer))
+		ReleaseBuffer(scan->vm_buffer);
+	index_endscan(scan->index_scan);
+	pfree(scan);
+}
+
+/*
+ * Collect the next entries from the index, which must not be asked again once
+ * it has said that there are no more.
+ */
+static void
+collect_entries(EsEntryScan *scan, int64 max_entries)
+{
+	int			limit = Min(max_entries, ES_MAX_COLLECTED_ENTRIES);
+
+	scan->nentries = scan->nlooked_at = scan->next = 0;
+	while (scan->nentries < limit && !scan->at_end)
+	{
+		ItemPointer tid = index_getnext_tid(scan->index_scan, scan->direction);
+		EsEntry    *entry = &scan->entries[scan->nentries];
+		bool		isnull;
+
+		scan->at_end = tid == NULL;
+		if (scan->at_end)
+			break;
+		entry->tid = *tid;
+		if (scan->want_positions)
+			entry->position = DatumGetInt64(index_getattr(scan->index_scan->xs_itup, 1,
+														  scan->index_scan->xs_itupdesc,
+														  &isnull));
+		scan->nentries++;
+	}
+}
+
+/*
+ * Look at one row of the page that is locked.
+ */
+static void
+look_at_row(EsEntryScan *scan, EsEntry *entry)
+{
+	ItemPointerData tid = entry->tid;
+
+	entry->is_seen = heap_hot_search_buffer(&tid, scan->events, scan->heap_buffer,
+											scan->snapshot, &entry->row, NULL, true);
+}
+
+static void
+look_at_page(EsEntryScan *scan, BlockNumber block, int first, int last)
+{
+	Buffer		previous = scan->heap_buffer;
+
+	scan->heap_buffer = ReleaseAndReadBuffer(previous, scan->events, block);
+	if (scan->heap_buffer != previous)
+		heap_page_prune_opt(scan->events, scan->heap_buffer);
+
+	LockBuffer(scan->heap_buffer, BUFFER_LOCK_SHARE);
+	for (int i = first; i < last; i++)
+		look_at_row(scan, &scan->entries[i]);
+	LockBuffer(scan->heap_buffer, BUFFER_LOCK_UNLOCK);
+}
+
+/*
+ * Where nobody wants the rows, a page that is visible to all need not be
+ * looked at; for the order of the reads see IndexOnlyNext() in the server.
+ */
+static bool
+page_is_all_visible(EsEntryScan *scan, BlockNumber block)
+{
+	if (scan->want_rows || !VM_ALL_VISIBLE(scan->events, block, &scan->vm_buffer))
+		return false;
+	PredicateLockPage(scan->events, block, scan->snapshot);
+	return true;
+}
+
+/*
+ * Look at the rows of the next run of entries that point to one page.
+ */
+static void
+look_at_run(EsEntryScan *scan)
+{
+	int			first = scan->nlooked_at;
+	int			last = first;
+	BlockNumber block = ItemPointerGetBlockNumber(&scan->entries[first].tid);
+
+	while (last < scan->nentries &&
+		   ItemPointerGetBlockNumber(&scan->entries[last].tid) == block)
+		last++;
+
+	if (page_is_all_visible(scan, block))
+		for (int i = first; i < last; i++)
+			scan->entries[i].is_seen = true;
+	else
+		look_at_page(scan, block, first, last);
+	scan->nlooked_at = last;
+}
+
+/*
+ * The next entry, or NULL at the end.  Its row is valid, if the entry is seen
+ * and rows are wanted, until the next call.  At most "max_entries" are
+ * collected ahead: what the caller can use.
+ */
+EsEntry *
+es_entry_scan_next(EsEntryScan *scan, int64 max_entries)
+{
+	CHECK_FOR_INTERRUPTS();
+
+	if (scan->next == scan->nentries)
+		collect_entries(scan, max_entries);
+	if (scan->next == scan->nentries)
+		return NULL;
+	if (scan->next == scan->nlooked_at)
+		look_at_run(scan);
+	return &scan->entries[scan->next++];
+}

@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify.c
+ *	  What verify() can't find out in SQL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(eventstore_rewritten_positions);
+
+/*
+ * rewritten_positions() returns setof bigint
+ *
+ * The positions of events whose row is not the one that was inserted: the
+ * tuple header says so, until the table is dumped and restored.
+ */
+Datum
+eventstore_rewritten_positions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Relation	events;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	events = es_catalog_open_events_for_verification();
+	slot = table_slot_create(events, NULL);
+	scan = table_beginscan(events, GetActiveSnapshot(), 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		HeapTuple	row = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->t_data->t_infomask & HEAP_UPDATED)
+		{
+			Datum		values[1];
+			bool		isnull[1];
+
+			values[0] = slot_getattr(slot, Anum_es_events_global_position, &isnull[0]);
+			tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
+		}
+	}
+
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(events, AccessShareLock);
+	return (Datum) 0;
+}
