@@ -62,6 +62,15 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* 19: heap_page_prune_opt() can set bits of the visibility map. */
+#if PG_VERSION_NUM >= 190000
+#define es_heap_page_prune_opt(heap, buffer, vm_buffer) \
+	heap_page_prune_opt(heap, buffer, vm_buffer, true)
+#else
+#define es_heap_page_prune_opt(heap, buffer, vm_buffer) \
+	heap_page_prune_opt(heap, buffer)
+#endif
+
 /*
  * 16: permissions moved out of range table entries (a61b1f7482);
  * 18: unpruned relations (525392d572).

@@ -146,7 +146,7 @@ look_at_page(EsEntryScan *scan, BlockNumber block, int first, int last)
 
 	scan->heap_buffer = ReleaseAndReadBuffer(previous, scan->events, block);
 	if (scan->heap_buffer != previous)
-		heap_page_prune_opt(scan->events, scan->heap_buffer);
+		es_heap_page_prune_opt(scan->events, scan->heap_buffer, &scan->vm_buffer);
 
 	LockBuffer(scan->heap_buffer, BUFFER_LOCK_SHARE);
 	for (int i = first; i < last; i++)

@@ -13,8 +13,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 
@@ -51,18 +52,18 @@ int64
 es_watermark_read(Snapshot snapshot)
 {
 	Relation	watermark = table_open(es_catalog_get()->watermark, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(watermark, NULL);
-	TableScanDesc scan = table_beginscan(watermark, snapshot, 0, NULL);
+	SysScanDesc scan = systable_beginscan(watermark, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	row = systable_getnext(scan);
 	int64		position = 0;
 
-	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	if (HeapTupleIsValid(row))
 	{
 		bool		isnull;
 
-		position = DatumGetInt64(slot_getattr(slot, Anum_es_watermark_settled_position, &isnull));
+		position = DatumGetInt64(heap_getattr(row, Anum_es_watermark_settled_position,
+											  RelationGetDescr(watermark), &isnull));
 	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	systable_endscan(scan);
 	table_close(watermark, AccessShareLock);
 	return position;
 }

@@ -7,10 +7,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
-#include "executor/tuptable.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
@@ -30,31 +29,28 @@ eventstore_rewritten_positions(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Relation	events;
-	TupleTableSlot *slot;
-	TableScanDesc scan;
+	SysScanDesc scan;
+	HeapTuple	row;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	events = es_catalog_open_events_for_verification();
-	slot = table_slot_create(events, NULL);
-	scan = table_beginscan(events, GetActiveSnapshot(), 0, NULL);
+	scan = systable_beginscan(events, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
 	{
-		HeapTuple	row = ExecFetchSlotHeapTuple(slot, false, NULL);
-
 		CHECK_FOR_INTERRUPTS();
 		if (row->t_data->t_infomask & HEAP_UPDATED)
 		{
 			Datum		values[1];
 			bool		isnull[1];
 
-			values[0] = slot_getattr(slot, Anum_es_events_global_position, &isnull[0]);
+			values[0] = heap_getattr(row, Anum_es_events_global_position,
+									 RelationGetDescr(events), &isnull[0]);
 			tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 		}
 	}
 
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	systable_endscan(scan);
 	table_close(events, AccessShareLock);
 	return (Datum) 0;
 }
