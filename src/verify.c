@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
 
 #include "eventstore.h"
 
