@@ -98,9 +98,9 @@ static void
 check_columns(Relation events)
 {
 	TupleDesc	desc = RelationGetDescr(events);
-	bool		altered = desc->natts != Natts_es_events ||
-		events->rd_rel->relam != HEAP_TABLE_AM_OID;
+	bool		altered = events->rd_rel->relam != HEAP_TABLE_AM_OID;
 
+	altered |= desc->natts != Natts_es_events;
 	for (int i = 0; i < Natts_es_events && !altered; i++)
 	{
 		Form_pg_attribute attr = TupleDescAttr(desc, i);

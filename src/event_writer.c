@@ -59,7 +59,7 @@ typedef struct EventWriter
 {
 	EsAppendRequest *request;
 	Relation	events;
-	const EsCatalog *catalog;
+	EsCatalog	catalog;
 	OwnIndex	position_index;
 	OwnIndex	stream_index;
 	OwnIndex	event_id_index;
@@ -111,8 +111,10 @@ list_foreign_indexes(EventWriter *writer)
 	ListCell   *lc;
 
 	foreach(lc, indexes)
-		if (!is_own_index(writer->catalog, lfirst_oid(lc)))
+	{
+		if (!is_own_index(&writer->catalog, lfirst_oid(lc)))
 			foreign = lappend_oid(foreign, lfirst_oid(lc));
+	}
 	list_free(indexes);
 	return foreign;
 }
@@ -159,7 +161,7 @@ open_executor(EventWriter *writer)
 	RangeTblEntry *rte;
 
 	if (foreign_indexes == NIL && !has_insert_triggers(triggers) &&
-		!writer->catalog->has_foreign_checks)
+		!writer->catalog.has_foreign_checks)
 		return;
 
 	rte = makeNode(RangeTblEntry);
@@ -234,14 +236,14 @@ open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
 	memset(writer, 0, sizeof(EventWriter));
 	writer->request = request;
 	writer->events = events;
-	writer->catalog = es_catalog_get();
+	writer->catalog = *es_catalog_get();
 	writer->version_before = current_version;
 	writer->created_at = GetCurrentTimestamp();
 
-	open_own_index(&writer->position_index, writer->catalog->position_index);
-	open_own_index(&writer->stream_index, writer->catalog->stream_index);
-	open_own_index(&writer->event_id_index, writer->catalog->event_id_index);
-	open_own_index(&writer->category_index, writer->catalog->category_index);
+	open_own_index(&writer->position_index, writer->catalog.position_index);
+	open_own_index(&writer->stream_index, writer->catalog.stream_index);
+	open_own_index(&writer->event_id_index, writer->catalog.event_id_index);
+	open_own_index(&writer->category_index, writer->catalog.category_index);
 
 	writer->nslots = Min(request->nevents, MAX_TURN_EVENTS);
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
@@ -421,7 +423,7 @@ insert_rows(EventWriter *writer, int nevents)
 static void
 pass_gate(EventWriter *writer, int nevents)
 {
-	Oid			sequence = writer->catalog->position_sequence;
+	Oid			sequence = writer->catalog.position_sequence;
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();
@@ -499,7 +501,7 @@ run_executor(EventWriter *writer, int first, int nevents)
 		List	   *recheck_indexes;
 
 		writer->request->current_event = first + i + 1;
-		if (writer->catalog->has_foreign_checks)
+		if (writer->catalog.has_foreign_checks)
 			ExecConstraints(writer->result_relation, slot, writer->estate);
 		recheck_indexes = es_insert_index_tuples(writer->result_relation, slot,
 												 writer->estate);

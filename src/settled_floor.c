@@ -17,18 +17,21 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 
 #include "eventstore.h"
 
-/* What this session knows; of no store when "events" is invalid. */
-static struct
+/* What a session knows; of no store when "events" is invalid. */
+typedef struct KnownFloor
 {
 	Oid			events;
 	int64		position;
 	TransactionId snapshot_xmax;
 	uint32		snapshot_xcnt;
-} known;
+} KnownFloor;
+
+static KnownFloor known;
 
 /*
  * Was the snapshot taken at or after the moment of the one that "known" was
@@ -82,12 +85,14 @@ es_settled_floor_get(Relation events, Snapshot snapshot)
 /*
  * A walk under the snapshot has found all from "after" up to "position" to
  * be settled.  That says something about the store only if "after" was known
- * to be settled: it is the caller's word.
+ * to be settled: it is the caller's word.  And it must not be said of events
+ * of this very transaction: they are settled for itself, but once it is
+ * prepared it runs on, and is no longer ours.
  */
 void
 es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 position)
 {
-	if (RecoveryInProgress())
+	if (RecoveryInProgress() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
 
 	if (after > 0 && !(known_holds_for(events, snapshot) && after <= known.position))
