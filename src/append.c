@@ -120,8 +120,8 @@ append(EsAppendRequest *request, EsAppendResult *result)
 	es_stream_lock(request->stream_id);
 
 	events = es_catalog_open_events(RowExclusiveLock);
-	stream_index = index_open(es_catalog_get()->stream_index, RowExclusiveLock);
-	event_id_index = index_open(es_catalog_get()->event_id_index, RowExclusiveLock);
+	stream_index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], RowExclusiveLock);
+	event_id_index = index_open(es_catalog_get()->indexes[ES_EVENT_ID_INDEX], RowExclusiveLock);
 
 	es_stream_look_up(&stream, events, stream_index, request->stream_id, SnapshotSelf);
 	if (!es_dedup_look_up(request, events, event_id_index, result))

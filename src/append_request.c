@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -36,6 +37,7 @@ typedef struct EventKey
 	EsJsonKind	kind;			/* what its value must be */
 	bool		any_kind;		/* ... or any value at all */
 	void		(*read) (EsEvent *event, const EsJsonValue *value);
+	const char *hint;
 } EventKey;
 
 static void
@@ -195,9 +197,8 @@ read_tags(EsEvent *event, const EsJsonValue *value)
 		if (tag.kind != ES_JSON_STRING)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("tags must be an array of strings"),
-					 errdetail("It holds %s.", es_json_kind_name(tag.kind)),
-					 errhint("Write each tag as a string.")));
+					 errmsg("tags must be an array of strings, and holds %s",
+							es_json_kind_name(tag.kind))));
 		tags = accumArrayResult(tags, PointerGetDatum(es_json_value_string(&tag)),
 								false, TEXTOID, CurrentMemoryContext);
 	}
@@ -205,17 +206,43 @@ read_tags(EsEvent *event, const EsJsonValue *value)
 }
 
 static const EventKey event_keys[] = {
-	{"event_type", ES_JSON_STRING, false, read_event_type},
-	{"data", 0, true, read_data},
-	{"event_id", ES_JSON_STRING, false, read_event_id},
-	{"metadata", 0, true, read_metadata},
-	{"binary_data", ES_JSON_STRING, false, read_binary_data},
-	{"content_type", ES_JSON_STRING, false, read_content_type},
-	{"correlation_id", ES_JSON_STRING, false, read_correlation_id},
-	{"causation_id", ES_JSON_STRING, false, read_causation_id},
-	{"schema_version", ES_JSON_NUMBER, false, read_schema_version},
-	{"tags", ES_JSON_ARRAY, false, read_tags},
+	{"event_type", ES_JSON_STRING, false, read_event_type,
+	"Name what happened, such as \"OrderPlaced\"."},
+	{"data", 0, true, read_data,
+	"Write any JSON value."},
+	{"event_id", ES_JSON_STRING, false, read_event_id,
+	"Write a UUID, or leave the key out to have one made."},
+	{"metadata", 0, true, read_metadata,
+	"Write any JSON value."},
+	{"binary_data", ES_JSON_STRING, false, read_binary_data,
+	"Write the payload as a base64 string."},
+	{"content_type", ES_JSON_STRING, false, read_content_type,
+	"Write a media type, such as \"image/png\"."},
+	{"correlation_id", ES_JSON_STRING, false, read_correlation_id,
+	"Write a UUID."},
+	{"causation_id", ES_JSON_STRING, false, read_causation_id,
+	"Write a UUID."},
+	{"schema_version", ES_JSON_NUMBER, false, read_schema_version,
+	"Write a whole number from 1 on."},
+	{"tags", ES_JSON_ARRAY, false, read_tags,
+	"Write an array of strings."},
 };
+
+/*
+ * Error context for the value of a key.  The server's own input functions
+ * say what is wrong with it; add where, and what to do.
+ */
+static void
+describe_value(void *arg)
+{
+	const EventKey *key = arg;
+
+	if (geterrcode() == ERRCODE_INVALID_TEXT_REPRESENTATION ||
+		geterrcode() == ERRCODE_INVALID_PARAMETER_VALUE)
+		errdetail("The value of the key \"%s\" is not accepted.", key->name);
+	errhint("%s", key->hint);
+	errcontext("key \"%s\"", key->name);
+}
 
 static bool
 slice_equals(const char *slice, int length, const char *string)
@@ -242,9 +269,25 @@ find_event_key(const EsJsonValue *key)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown key \"%s\" in an event", text_to_cstring(name)),
+			 errmsg("unknown key \"%.*s\" in an event",
+					pg_mbcliplen(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), NAMEDATALEN),
+					VARDATA_ANY(name)),
 			 errdetail("The keys are event_type, data, binary_data, content_type, event_id, metadata, correlation_id, causation_id, schema_version and tags."),
 			 errhint("Put what is your own into data or metadata.")));
+}
+
+static void
+read_value(EsEvent *event, const EventKey *key, const EsJsonValue *value)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = describe_value,
+		.arg = unconstify(EventKey *, key)
+	};
+
+	error_context_stack = &callback;
+	key->read(event, value);
+	error_context_stack = callback.previous;
 }
 
 /*
@@ -280,8 +323,8 @@ read_event_member(EventParse *parse, EsJsonReader *reader)
 				 errmsg("%s must be %s", event_key->name,
 						es_json_kind_name(event_key->kind)),
 				 errdetail("It is %s.", es_json_kind_name(value.kind)),
-				 errhint("See the description of the function append_events.")));
-	event_key->read(parse->event, &value);
+				 errhint("%s", event_key->hint)));
+	read_value(parse->event, event_key, &value);
 }
 
 static void
@@ -421,15 +464,18 @@ optional_text(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
- * The stream and what is expected of it.  Fills the stream's name in first:
- * from then on errors can say which stream they are about.
+ * The stream and what is expected of it.  Fills the stream's name in first,
+ * once it is known to be of a sensible length: from then on errors can say
+ * which stream they are about.
  */
 static void
 read_stream_arguments(EsAppendRequest *request, FunctionCallInfo fcinfo,
 					  int expected_version, int stream_type)
 {
-	request->stream_id = required_text(fcinfo, 0, "stream_id");
-	check_name("stream_id", request->stream_id);
+	text	   *stream_id = required_text(fcinfo, 0, "stream_id");
+
+	check_name("stream_id", stream_id);
+	request->stream_id = stream_id;
 
 	request->stream_type = optional_text(fcinfo, stream_type);
 	if (request->stream_type != NULL)

@@ -21,7 +21,9 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -29,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
 #include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "eventstore.h"
 
@@ -38,24 +41,25 @@ typedef struct EsColumn
 {
 	const char *name;
 	Oid			type;
+	bool		not_null;
 } EsColumn;
 
 static const EsColumn events_columns[Natts_es_events] = {
-	{"global_position", INT8OID},
-	{"version", INT8OID},
-	{"created_at", TIMESTAMPTZOID},
-	{"event_id", UUIDOID},
-	{"stream_id", TEXTOID},
-	{"stream_type", TEXTOID},
-	{"event_type", TEXTOID},
-	{"schema_version", INT4OID},
-	{"correlation_id", UUIDOID},
-	{"causation_id", UUIDOID},
-	{"data", JSONOID},
-	{"binary_data", BYTEAOID},
-	{"content_type", TEXTOID},
-	{"metadata", JSONOID},
-	{"tags", TEXTARRAYOID},
+	{"global_position", INT8OID, true},
+	{"version", INT8OID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+	{"event_id", UUIDOID, true},
+	{"stream_id", TEXTOID, true},
+	{"stream_type", TEXTOID, true},
+	{"event_type", TEXTOID, true},
+	{"schema_version", INT4OID, true},
+	{"correlation_id", UUIDOID, false},
+	{"causation_id", UUIDOID, false},
+	{"data", JSONOID, false},
+	{"binary_data", BYTEAOID, false},
+	{"content_type", TEXTOID, false},
+	{"metadata", JSONOID, false},
+	{"tags", TEXTARRAYOID, false},
 };
 
 /* What the append path guarantees by construction and need not evaluate. */
@@ -63,6 +67,33 @@ static const char *const own_checks[] = {
 	"events_names_not_empty",
 	"events_one_payload",
 	"events_version_positive",
+};
+
+typedef struct EsIndexDefinition
+{
+	const char *description;
+	bool		unique;
+	int			ncolumns;
+	AttrNumber	columns[2];
+} EsIndexDefinition;
+
+static const EsIndexDefinition own_indexes[ES_OWN_INDEXES] = {
+	[ES_POSITION_INDEX] = {
+		"unique index on (global_position)",
+		true, 1, {Anum_es_events_global_position}
+	},
+	[ES_STREAM_INDEX] = {
+		"unique index on (stream_id, version)",
+		true, 2, {Anum_es_events_stream_id, Anum_es_events_version}
+	},
+	[ES_EVENT_ID_INDEX] = {
+		"unique index on (event_id)",
+		true, 1, {Anum_es_events_event_id}
+	},
+	[ES_CATEGORY_INDEX] = {
+		"index on (stream_type, global_position)",
+		false, 2, {Anum_es_events_stream_type, Anum_es_events_global_position}
+	},
 };
 
 static EsCatalog catalog;
@@ -76,6 +107,13 @@ forget_catalog(Datum arg, Oid relid)
 	if (!OidIsValid(relid) || relid == catalog.events ||
 		relid == catalog.watermark || relid == catalog.position_sequence)
 		catalog_is_valid = false;
+}
+
+static void
+forget_sequence(Datum arg, int cacheid, uint32 hashvalue)
+{
+	invalidations++;
+	catalog_is_valid = false;
 }
 
 static Oid
@@ -127,107 +165,145 @@ is_own_check(const char *name)
 	return false;
 }
 
+/*
+ * Has the owner added CHECK or NOT NULL constraints?
+ */
 static bool
-has_foreign_checks(Relation events)
+has_foreign_constraints(Relation events)
 {
-	TupleConstr *constr = RelationGetDescr(events)->constr;
+	TupleDesc	desc = RelationGetDescr(events);
+	int			nchecks = desc->constr ? desc->constr->num_check : 0;
 
-	for (int i = 0; constr != NULL && i < constr->num_check; i++)
-		if (!is_own_check(constr->check[i].ccname))
+	for (int i = 0; i < nchecks; i++)
+	{
+		if (!is_own_check(desc->constr->check[i].ccname))
 			return true;
+	}
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attnotnull && !events_columns[i].not_null)
+			return true;
+	}
 	return false;
 }
 
 /*
- * Is this a complete, usable btree on just these columns?
+ * Is this a plain btree on just these columns?
  */
 static bool
-index_is_on(Relation index, bool unique, int ncolumns, const AttrNumber *columns)
+index_matches(Relation index, const EsIndexDefinition *definition)
 {
 	Form_pg_index form = index->rd_index;
 
 	if (index->rd_rel->relam != BTREE_AM_OID ||
-		!form->indisvalid || !form->indisready || !form->indislive ||
-		form->indisunique != unique || !form->indimmediate ||
-		form->indnatts != ncolumns || form->indnkeyatts != ncolumns ||
+		form->indisunique != definition->unique || !form->indimmediate ||
+		form->indnatts != definition->ncolumns ||
+		form->indnkeyatts != definition->ncolumns ||
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return false;
 
-	for (int i = 0; i < ncolumns; i++)
-		if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0)
+	for (int i = 0; i < definition->ncolumns; i++)
+	{
+		AttrNumber	column = definition->columns[i];
+
+		if (form->indkey.values[i] != column || index->rd_indoption[i] != 0 ||
+			index->rd_opcintype[i] != events_columns[column - 1].type ||
+			(OidIsValid(index->rd_indcollation[i]) &&
+			 index->rd_indcollation[i] != C_COLLATION_OID))
 			return false;
+	}
 	return true;
 }
 
-static Oid
-find_index(Relation events, const char *description,
-		   bool unique, int ncolumns, const AttrNumber *columns)
+/*
+ * Which of our indexes is this, or a copy of?  While one is being rebuilt by
+ * REINDEX CONCURRENTLY there are two, and both have to be served alike.
+ */
+EsIndexKind
+es_catalog_classify_index(Relation index)
 {
-	List	   *indexes = RelationGetIndexList(events);
-	ListCell   *lc;
-	Oid			found = InvalidOid;
+	EsIndexKind kind = 0;
 
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+	while (kind < ES_OWN_INDEXES && !index_matches(index, &own_indexes[kind]))
+		kind++;
+	return kind;
+}
 
-		if (index_is_on(index, unique, ncolumns, columns))
-			found = lfirst_oid(lc);
-		index_close(index, AccessShareLock);
-		if (OidIsValid(found))
-			break;
-	}
-	list_free(indexes);
+static void
+note_index(EsCatalog *found, Oid oid)
+{
+	Relation	index = index_open(oid, AccessShareLock);
+	EsIndexKind kind = es_catalog_classify_index(index);
 
-	if (!OidIsValid(found))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("\"%s.events\" has no valid %s index on (%s)",
-						ES_SCHEMA, unique ? "unique" : "plain", description),
-				 errhint("Re-create the index as the extension's script defines it.")));
-	return found;
+	if (kind != ES_FOREIGN_INDEX && index->rd_index->indisvalid)
+		found->indexes[kind] = oid;
+	index_close(index, AccessShareLock);
 }
 
 static void
 find_indexes(EsCatalog *found, Relation events)
 {
-	static const AttrNumber position[] = {
-		Anum_es_events_global_position
-	};
-	static const AttrNumber stream[] = {
-		Anum_es_events_stream_id, Anum_es_events_version
-	};
-	static const AttrNumber event_id[] = {
-		Anum_es_events_event_id
-	};
-	static const AttrNumber category[] = {
-		Anum_es_events_stream_type, Anum_es_events_global_position
-	};
+	List	   *indexes = RelationGetIndexList(events);
+	ListCell   *lc;
 
-	found->position_index = find_index(events, "global_position",
-									   true, lengthof(position), position);
-	found->stream_index = find_index(events, "stream_id, version",
-									 true, lengthof(stream), stream);
-	found->event_id_index = find_index(events, "event_id",
-									   true, lengthof(event_id), event_id);
-	found->category_index = find_index(events, "stream_type, global_position",
-									   false, lengthof(category), category);
+	memset(found->indexes, 0, sizeof(found->indexes));
+	foreach(lc, indexes)
+		note_index(found, lfirst_oid(lc));
+	list_free(indexes);
+
+	for (EsIndexKind kind = 0; kind < ES_OWN_INDEXES; kind++)
+	{
+		if (!OidIsValid(found->indexes[kind]))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("\"%s.events\" has no valid %s",
+							ES_SCHEMA, own_indexes[kind].description),
+					 errdetail("The event store reads and writes along this index."),
+					 errhint("Re-create the index as the extension's script defines it.")));
+	}
 }
 
+/*
+ * Positions have to be handed out one by one and upwards.
+ */
 static void
-look_up_catalog(EsCatalog *found)
+check_sequence(Oid sequence)
 {
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	Form_pg_sequence form;
+	bool		altered;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	form = (Form_pg_sequence) GETSTRUCT(tuple);
+	altered = form->seqincrement != 1 || form->seqcache != 1 || form->seqcycle;
+	ReleaseSysCache(tuple);
+
+	if (altered)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("the sequence of global positions was altered"),
+				 errdetail("Followers rely on positions that are taken one by one and upwards."),
+				 errhint("Use ALTER SEQUENCE eventstore.events_global_position_seq INCREMENT 1 CACHE 1 NO CYCLE.")));
+}
+
+static EsCatalog
+look_up_catalog(void)
+{
+	EsCatalog	found;
 	Relation	events;
 
-	found->events = find_relation("events");
-	found->watermark = find_relation("watermark");
-	found->position_sequence = find_relation("events_global_position_seq");
+	found.events = find_relation("events");
+	found.watermark = find_relation("watermark");
+	found.position_sequence = find_relation("events_global_position_seq");
+	check_sequence(found.position_sequence);
 
-	events = table_open(found->events, AccessShareLock);
+	events = table_open(found.events, AccessShareLock);
 	check_columns(events);
-	found->has_foreign_checks = has_foreign_checks(events);
-	find_indexes(found, events);
+	found.has_foreign_constraints = has_foreign_constraints(events);
+	find_indexes(&found, events);
 	table_close(events, AccessShareLock);
+	return found;
 }
 
 /*
@@ -237,21 +313,22 @@ look_up_catalog(EsCatalog *found)
 const EsCatalog *
 es_catalog_get(void)
 {
-	static bool callback_is_registered = false;
+	static bool callbacks_are_registered = false;
 	uint64		invalidations_before;
 
 	if (catalog_is_valid)
 		return &catalog;
 
-	if (!callback_is_registered)
+	if (!callbacks_are_registered)
 	{
 		CacheRegisterRelcacheCallback(forget_catalog, (Datum) 0);
-		callback_is_registered = true;
+		CacheRegisterSyscacheCallback(SEQRELID, forget_sequence, (Datum) 0);
+		callbacks_are_registered = true;
 	}
 
 	/* An answer during which anything was invalidated serves only once. */
 	invalidations_before = invalidations;
-	look_up_catalog(&catalog);
+	catalog = look_up_catalog();
 	catalog_is_valid = invalidations == invalidations_before;
 	return &catalog;
 }

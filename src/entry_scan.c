@@ -14,7 +14,13 @@
  * Collecting ahead means that a row may be vacuumed away, and its place
  * taken by another one, between the reading of the entry and the look at the
  * row.  To a row that the snapshot sees this can't happen.  Whoever cares for
- * the others has to compare (settle.c does).
+ * the others has to compare (settle.c does).  The visibility map is asked
+ * while the scan still holds its pin on the index page.
+ *
+ * It also means that the index can't be told which entries are dead.  Where
+ * rows are not seen, entries are therefore taken one by one, so that a long
+ * stretch of rolled-back rows is not walked again and again until vacuum
+ * comes.
  *
  * The scan bypasses the table access method's interface, so the table must
  * be a heap; catalog.c sees to that.  Serializable transactions get the same
@@ -33,6 +39,15 @@
 
 #include "compat.h"
 #include "eventstore.h"
+
+static void
+forget_entries(EsEntryScan *scan)
+{
+	scan->batch_size = ES_MAX_COLLECTED_ENTRIES;
+	scan->nentries = scan->nlooked_at = scan->next = 0;
+	scan->at_end = false;
+	scan->last_is_dead = false;
+}
 
 /*
  * Begin a scan.  The snapshot must be an MVCC snapshot that stays active or
@@ -53,8 +68,7 @@ es_entry_scan_begin(Relation events, Relation index, Snapshot snapshot, int nkey
 	scan->want_rows = true;
 	scan->heap_buffer = InvalidBuffer;
 	scan->vm_buffer = InvalidBuffer;
-	scan->nentries = scan->nlooked_at = scan->next = 0;
-	scan->at_end = false;
+	forget_entries(scan);
 	return scan;
 }
 
@@ -84,8 +98,7 @@ es_entry_scan_position(EsEntryScan *scan, ScanKey keys, ScanDirection direction)
 {
 	release_heap_buffer(scan);
 	scan->direction = direction;
-	scan->nentries = scan->nlooked_at = scan->next = 0;
-	scan->at_end = false;
+	forget_entries(scan);
 	index_rescan(scan->index_scan, keys, scan->nkeys, NULL, 0);
 }
 
@@ -100,30 +113,53 @@ es_entry_scan_end(EsEntryScan *scan)
 }
 
 /*
+ * Where nobody wants the rows, a page that is visible to all need not be
+ * looked at; for the order of the reads see IndexOnlyNext() in the server.
+ */
+static bool
+page_is_all_visible(EsEntryScan *scan, BlockNumber block)
+{
+	if (scan->want_rows || !VM_ALL_VISIBLE(scan->events, block, &scan->vm_buffer))
+		return false;
+	PredicateLockPage(scan->events, block, scan->snapshot);
+	return true;
+}
+
+static void
+fill_entry(EsEntryScan *scan, EsEntry *entry, ItemPointer tid)
+{
+	IndexScanDesc index_scan = scan->index_scan;
+	bool		isnull;
+
+	entry->tid = *tid;
+	entry->is_all_visible = page_is_all_visible(scan, ItemPointerGetBlockNumber(tid));
+	if (scan->want_positions)
+		entry->position = DatumGetInt64(index_getattr(index_scan->xs_itup, 1,
+													  index_scan->xs_itupdesc,
+													  &isnull));
+}
+
+/*
  * Collect the next entries from the index, which must not be asked again once
  * it has said that there are no more.
  */
 static void
 collect_entries(EsEntryScan *scan, int64 max_entries)
 {
-	int			limit = Min(max_entries, ES_MAX_COLLECTED_ENTRIES);
+	int			limit = Min(max_entries, scan->batch_size);
+
+	/* Only the entry that came last can be reported dead. */
+	scan->index_scan->kill_prior_tuple = scan->last_is_dead &&
+		scan->nentries == 1 && !scan->index_scan->xactStartedInRecovery;
 
 	scan->nentries = scan->nlooked_at = scan->next = 0;
 	while (scan->nentries < limit && !scan->at_end)
 	{
 		ItemPointer tid = index_getnext_tid(scan->index_scan, scan->direction);
-		EsEntry    *entry = &scan->entries[scan->nentries];
-		bool		isnull;
 
 		scan->at_end = tid == NULL;
-		if (scan->at_end)
-			break;
-		entry->tid = *tid;
-		if (scan->want_positions)
-			entry->position = DatumGetInt64(index_getattr(scan->index_scan->xs_itup, 1,
-														  scan->index_scan->xs_itupdesc,
-														  &isnull));
-		scan->nentries++;
+		if (!scan->at_end)
+			fill_entry(scan, &scan->entries[scan->nentries++], tid);
 	}
 }
 
@@ -136,7 +172,9 @@ look_at_row(EsEntryScan *scan, EsEntry *entry)
 	ItemPointerData tid = entry->tid;
 
 	entry->is_seen = heap_hot_search_buffer(&tid, scan->events, scan->heap_buffer,
-											scan->snapshot, &entry->row, NULL, true);
+											scan->snapshot, &entry->row,
+											&scan->last_is_dead, true);
+	scan->batch_size = entry->is_seen ? ES_MAX_COLLECTED_ENTRIES : 1;
 }
 
 static void
@@ -155,16 +193,13 @@ look_at_page(EsEntryScan *scan, BlockNumber block, int first, int last)
 }
 
 /*
- * Where nobody wants the rows, a page that is visible to all need not be
- * looked at; for the order of the reads see IndexOnlyNext() in the server.
+ * Does the entry go with the run that begins with "first"?
  */
 static bool
-page_is_all_visible(EsEntryScan *scan, BlockNumber block)
+is_in_run(const EsEntry *first, const EsEntry *entry)
 {
-	if (scan->want_rows || !VM_ALL_VISIBLE(scan->events, block, &scan->vm_buffer))
-		return false;
-	PredicateLockPage(scan->events, block, scan->snapshot);
-	return true;
+	return ItemPointerGetBlockNumber(&entry->tid) == ItemPointerGetBlockNumber(&first->tid) &&
+		entry->is_all_visible == first->is_all_visible;
 }
 
 /*
@@ -175,17 +210,16 @@ look_at_run(EsEntryScan *scan)
 {
 	int			first = scan->nlooked_at;
 	int			last = first;
-	BlockNumber block = ItemPointerGetBlockNumber(&scan->entries[first].tid);
+	EsEntry    *entry = &scan->entries[first];
 
-	while (last < scan->nentries &&
-		   ItemPointerGetBlockNumber(&scan->entries[last].tid) == block)
+	while (last < scan->nentries && is_in_run(entry, &scan->entries[last]))
 		last++;
 
-	if (page_is_all_visible(scan, block))
+	if (!entry->is_all_visible)
+		look_at_page(scan, ItemPointerGetBlockNumber(&entry->tid), first, last);
+	else
 		for (int i = first; i < last; i++)
 			scan->entries[i].is_seen = true;
-	else
-		look_at_page(scan, block, first, last);
 	scan->nlooked_at = last;
 }
 

@@ -32,15 +32,12 @@
 #include "catalog/index.h"
 #include "catalog/pg_control.h"
 #include "commands/sequence.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "eventstore.h"
 #include "wait_point.h"
 
@@ -48,22 +45,13 @@
 #define MAX_TURN_EVENTS 1000
 #define MAX_TURN_BYTES	(1024 * 1024)
 
-/* One of the extension's own indexes, open for insertion. */
-typedef struct OwnIndex
-{
-	Relation	relation;
-	IndexInfo  *info;
-} OwnIndex;
-
 typedef struct EventWriter
 {
 	EsAppendRequest *request;
 	Relation	events;
-	EsCatalog	catalog;
-	OwnIndex	position_index;
-	OwnIndex	stream_index;
-	OwnIndex	event_id_index;
-	OwnIndex	category_index;
+	Oid			position_sequence;
+	EsOpenIndex *indexes;		/* all that take entries */
+	int			nindexes;
 	int64		version_before; /* of the first event */
 	TimestampTz created_at;
 	TupleTableSlot **slots;		/* the rows of a turn */
@@ -71,180 +59,54 @@ typedef struct EventWriter
 	int			nslots;
 	ItemPointerData *tids;		/* of all events, for the event-id index */
 	MemoryContext turn_context;
-
-	/* Only where the table has triggers, or indexes or checks not our own. */
-	EState	   *estate;
-	ResultRelInfo *result_relation;
-	TransitionCaptureState *transition_capture;
+	EsAppendExecutor *executor; /* NULL where there is nothing for it to do */
 } EventWriter;
 
 /* ---- opening and closing ---- */
 
 static void
-open_own_index(OwnIndex *index, Oid oid)
+open_index(EventWriter *writer, Oid oid)
 {
-	index->relation = index_open(oid, RowExclusiveLock);
-	index->info = BuildIndexInfo(index->relation);
+	Relation	relation = index_open(oid, RowExclusiveLock);
+	EsOpenIndex *index;
+
+	if (!relation->rd_index->indisready)
+	{
+		index_close(relation, NoLock);
+		return;
+	}
+	index = &writer->indexes[writer->nindexes++];
+	index->relation = relation;
+	index->info = BuildIndexInfo(relation);
+	index->kind = es_catalog_classify_index(relation);
 }
 
 static void
-close_own_index(OwnIndex *index)
+open_indexes(EventWriter *writer)
 {
-	index_close(index->relation, NoLock);
-}
-
-static bool
-is_own_index(const EsCatalog *catalog, Oid oid)
-{
-	return oid == catalog->position_index || oid == catalog->stream_index ||
-		oid == catalog->event_id_index || oid == catalog->category_index;
-}
-
-/*
- * The indexes that users have added, to be served by the executor.
- */
-static List *
-list_foreign_indexes(EventWriter *writer)
-{
-	List	   *indexes = RelationGetIndexList(writer->events);
-	List	   *foreign = NIL;
+	List	   *oids = RelationGetIndexList(writer->events);
 	ListCell   *lc;
 
-	foreach(lc, indexes)
-	{
-		if (!is_own_index(&writer->catalog, lfirst_oid(lc)))
-			foreign = lappend_oid(foreign, lfirst_oid(lc));
-	}
-	list_free(indexes);
-	return foreign;
-}
-
-static bool
-has_insert_triggers(const TriggerDesc *triggers)
-{
-	return triggers != NULL &&
-		(triggers->trig_insert_before_statement ||
-		 triggers->trig_insert_after_row ||
-		 triggers->trig_insert_after_statement ||
-		 triggers->trig_insert_new_table);
-}
-
-static void
-open_foreign_indexes(ResultRelInfo *result_relation, List *indexes)
-{
-	int			nindexes = list_length(indexes);
-	ListCell   *lc;
-	int			i = 0;
-
-	result_relation->ri_NumIndices = nindexes;
-	result_relation->ri_IndexRelationDescs = palloc(nindexes * sizeof(Relation));
-	result_relation->ri_IndexRelationInfo = palloc(nindexes * sizeof(IndexInfo *));
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-
-		result_relation->ri_IndexRelationDescs[i] = index;
-		result_relation->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
-		i++;
-	}
-}
-
-/*
- * Set up what the executor needs to run triggers, checks and further indexes
- * on the table, and fire BEFORE STATEMENT triggers.
- */
-static void
-open_executor(EventWriter *writer)
-{
-	List	   *foreign_indexes = list_foreign_indexes(writer);
-	TriggerDesc *triggers = writer->events->trigdesc;
-	RangeTblEntry *rte;
-
-	if (foreign_indexes == NIL && !has_insert_triggers(triggers) &&
-		!writer->catalog.has_foreign_checks)
-		return;
-
-	rte = makeNode(RangeTblEntry);
-	rte->rtekind = RTE_RELATION;
-	rte->relid = RelationGetRelid(writer->events);
-	rte->relkind = writer->events->rd_rel->relkind;
-	rte->rellockmode = RowExclusiveLock;
-
-	writer->estate = CreateExecutorState();
-	es_init_range_table(writer->estate, rte);
-	writer->estate->es_output_cid = GetCurrentCommandId(true);
-
-	writer->result_relation = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer->result_relation, writer->events, 1, NULL, 0);
-	writer->estate->es_opened_result_relations =
-		lappend(writer->estate->es_opened_result_relations, writer->result_relation);
-	open_foreign_indexes(writer->result_relation, foreign_indexes);
-
-	AfterTriggerBeginQuery();
-	writer->transition_capture =
-		MakeTransitionCaptureState(triggers, RelationGetRelid(writer->events), CMD_INSERT);
-	ExecBSInsertTriggers(writer->estate, writer->result_relation);
-}
-
-/*
- * Fire AFTER triggers, which run as for an INSERT, and clean up.
- */
-static void
-close_executor(EventWriter *writer)
-{
-	if (writer->estate == NULL)
-		return;
-
-	ExecASInsertTriggers(writer->estate, writer->result_relation,
-						 writer->transition_capture);
-	AfterTriggerEndQuery(writer->estate);
-	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	ExecCloseResultRelations(writer->estate);
-	ExecCloseRangeTableRelations(writer->estate);
-	FreeExecutorState(writer->estate);
-}
-
-/*
- * What an INSERT would honour and the direct path can't is refused, not
- * passed over.
- */
-static void
-check_table_is_appendable(Relation events)
-{
-	const TriggerDesc *triggers = events->trigdesc;
-
-	if (triggers != NULL && triggers->trig_insert_before_row)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"eventstore.events\" has a BEFORE INSERT row trigger"),
-				 errdetail("Such a trigger could change or suppress an event that the caller believes to be stored."),
-				 errhint("Use an AFTER trigger; to refuse an event, raise an error in it.")));
-	if (events->rd_rules != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"eventstore.events\" has a rewrite rule"),
-				 errdetail("Appends do not pass the rewriter."),
-				 errhint("Drop the rule and use an AFTER trigger.")));
+	writer->indexes = palloc(list_length(oids) * sizeof(EsOpenIndex));
+	foreach(lc, oids)
+		open_index(writer, lfirst_oid(lc));
+	list_free(oids);
 }
 
 static void
 open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
 			int64 current_version)
 {
-	check_table_is_appendable(events);
+	es_append_executor_check(events);
 
 	memset(writer, 0, sizeof(EventWriter));
 	writer->request = request;
 	writer->events = events;
-	writer->catalog = *es_catalog_get();
+	writer->position_sequence = es_catalog_get()->position_sequence;
 	writer->version_before = current_version;
 	writer->created_at = GetCurrentTimestamp();
 
-	open_own_index(&writer->position_index, writer->catalog.position_index);
-	open_own_index(&writer->stream_index, writer->catalog.stream_index);
-	open_own_index(&writer->event_id_index, writer->catalog.event_id_index);
-	open_own_index(&writer->category_index, writer->catalog.category_index);
-
+	open_indexes(writer);
 	writer->nslots = Min(request->nevents, MAX_TURN_EVENTS);
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
 	for (int i = 0; i < writer->nslots; i++)
@@ -255,19 +117,22 @@ open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
 	writer->turn_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "eventstore append turn",
 												 ALLOCSET_DEFAULT_SIZES);
-	open_executor(writer);
+	writer->executor = es_append_executor_open(events, writer->indexes, writer->nindexes);
 }
 
 static void
 close_writer(EventWriter *writer)
 {
-	close_executor(writer);
+	if (writer->executor != NULL)
+		es_append_executor_close(writer->executor);
 	for (int i = 0; i < writer->nslots; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	close_own_index(&writer->position_index);
-	close_own_index(&writer->stream_index);
-	close_own_index(&writer->event_id_index);
-	close_own_index(&writer->category_index);
+	for (int i = 0; i < writer->nindexes; i++)
+	{
+		/* The executor has closed the others. */
+		if (writer->indexes[i].kind != ES_FOREIGN_INDEX)
+			index_close(writer->indexes[i].relation, NoLock);
+	}
 	MemoryContextDelete(writer->turn_context);
 }
 
@@ -367,12 +232,14 @@ size_turn(const EsAppendRequest *request, int first)
  * his own id before he commits; so if every transaction older than ours has
  * ended, his id is later than ours, and there is nothing to do.  That the
  * oldest running transaction is ours shows in any snapshot that saw none
- * running and none beyond us to come.  Otherwise write an empty record.
+ * running and none beyond us to come.  Otherwise write a record that says
+ * nothing; it has one byte, as a record must not be empty.
  */
 static void
 announce_transaction(void)
 {
 	static FullTransactionId announced;
+	char		nothing = 0;
 	FullTransactionId xid = GetTopFullTransactionId();
 	Snapshot	snapshot = GetActiveSnapshot();
 
@@ -387,17 +254,28 @@ announce_transaction(void)
 		return;
 
 	XLogBeginInsert();
+	XLogRegisterData(&nothing, sizeof(nothing));
 	(void) XLogInsert(RM_XLOG_ID, XLOG_NOOP);
 }
 
-static bool
-insert_index_entry(EventWriter *writer, OwnIndex *index, Datum *values,
-				   ItemPointer tid, IndexUniqueCheck check)
+/*
+ * Insert an entry into each index of the kind.
+ */
+static void
+insert_entries(EventWriter *writer, EsIndexKind kind, Datum *values, ItemPointer tid)
 {
 	static bool isnull[INDEX_MAX_KEYS];
 
-	return index_insert(index->relation, values, isnull, tid, writer->events,
-						check, false, index->info);
+	for (int i = 0; i < writer->nindexes; i++)
+	{
+		EsOpenIndex *index = &writer->indexes[i];
+
+		if (index->kind == kind)
+			(void) index_insert(index->relation, values, isnull, tid, writer->events,
+								index->relation->rd_index->indisunique ?
+								UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+								false, index->info);
+	}
 }
 
 static void
@@ -423,11 +301,14 @@ insert_rows(EventWriter *writer, int nevents)
 static void
 pass_gate(EventWriter *writer, int nevents)
 {
-	Oid			sequence = writer->catalog.position_sequence;
+	Oid			sequence = writer->position_sequence;
+	Oid			toast_table = writer->events->rd_rel->reltoastrelid;
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();
 	LockRelationOid(sequence, RowExclusiveLock);
+	if (OidIsValid(toast_table))
+		LockRelationOid(toast_table, RowExclusiveLock);
 
 	es_gate_enter();
 	ES_WAIT_POINT("gate-entered");
@@ -447,8 +328,7 @@ pass_gate(EventWriter *writer, int nevents)
 	{
 		Datum		values[] = {Int64GetDatum(writer->positions[i])};
 
-		(void) insert_index_entry(writer, &writer->position_index, values,
-								  &writer->slots[i]->tts_tid, UNIQUE_CHECK_YES);
+		insert_entries(writer, ES_POSITION_INDEX, values, &writer->slots[i]->tts_tid);
 	}
 	es_gate_leave();
 	ES_WAIT_POINT("gate-left");
@@ -466,8 +346,7 @@ insert_stream_entries(EventWriter *writer, int first, int nevents)
 			Int64GetDatum(writer->version_before + first + i + 1)
 		};
 
-		(void) insert_index_entry(writer, &writer->stream_index, values,
-								  &writer->slots[i]->tts_tid, UNIQUE_CHECK_YES);
+		insert_entries(writer, ES_STREAM_INDEX, values, &writer->slots[i]->tts_tid);
 	}
 }
 
@@ -481,36 +360,24 @@ insert_category_entries(EventWriter *writer, int nevents)
 			Int64GetDatum(writer->positions[i])
 		};
 
-		(void) insert_index_entry(writer, &writer->category_index, values,
-								  &writer->slots[i]->tts_tid, UNIQUE_CHECK_NO);
+		insert_entries(writer, ES_CATEGORY_INDEX, values, &writer->slots[i]->tts_tid);
 	}
 }
 
 /*
- * Checks and indexes that users have added, and AFTER ROW triggers.
+ * Insert an entry into an event-id index.  The index is asked to tell of a
+ * conflict rather than to raise an error of its own.
  */
 static void
-run_executor(EventWriter *writer, int first, int nevents)
+insert_event_id_entry(EventWriter *writer, EsOpenIndex *index,
+					  pg_uuid_t *event_id, ItemPointer tid)
 {
-	if (writer->estate == NULL)
-		return;
+	Datum		values[] = {UUIDPGetDatum(event_id)};
+	bool		isnull[] = {false};
 
-	for (int i = 0; i < nevents; i++)
-	{
-		TupleTableSlot *slot = writer->slots[i];
-		List	   *recheck_indexes;
-
-		writer->request->current_event = first + i + 1;
-		if (writer->catalog.has_foreign_checks)
-			ExecConstraints(writer->result_relation, slot, writer->estate);
-		recheck_indexes = es_insert_index_tuples(writer->result_relation, slot,
-												 writer->estate);
-		ExecARInsertTriggers(writer->estate, writer->result_relation, slot,
-							 recheck_indexes, writer->transition_capture);
-		list_free(recheck_indexes);
-		ResetPerTupleExprContext(writer->estate);
-	}
-	writer->request->current_event = 0;
+	if (!index_insert(index->relation, values, isnull, tid, writer->events,
+					  UNIQUE_CHECK_PARTIAL, false, index->info))
+		es_dedup_check_inserted(writer->events, index->relation, event_id, tid);
 }
 
 /*
@@ -518,24 +385,31 @@ run_executor(EventWriter *writer, int first, int nevents)
  * of the ids; see dedup.c.
  */
 static void
-insert_event_id_entries(EventWriter *writer)
+insert_event_id_entries(EventWriter *writer, EsOpenIndex *index)
 {
 	EsAppendRequest *request = writer->request;
 
 	for (int i = 0; i < request->nevents; i++)
 	{
-		int			index = request->by_event_id[i];
-		pg_uuid_t  *event_id = &request->events[index].event_id;
-		Datum		values[] = {UUIDPGetDatum(event_id)};
+		int			event = request->by_event_id[i];
 
 		CHECK_FOR_INTERRUPTS();
-		request->current_event = index + 1;
-		if (!insert_index_entry(writer, &writer->event_id_index, values,
-								&writer->tids[index], UNIQUE_CHECK_PARTIAL))
-			es_dedup_check_inserted(writer->events, writer->event_id_index.relation,
-									event_id, &writer->tids[index]);
+		request->current_event = event + 1;
+		insert_event_id_entry(writer, index, &request->events[event].event_id,
+							  &writer->tids[event]);
 	}
 	request->current_event = 0;
+}
+
+static void
+run_executor(EventWriter *writer, int first, int nevents)
+{
+	for (int i = 0; writer->executor != NULL && i < nevents; i++)
+	{
+		writer->request->current_event = first + i + 1;
+		es_append_executor_run(writer->executor, writer->slots[i]);
+	}
+	writer->request->current_event = 0;
 }
 
 static void
@@ -580,7 +454,11 @@ es_event_writer_write(EsAppendRequest *request, Relation events,
 			result->first_position = writer.positions[0];
 		result->last_position = writer.positions[nevents - 1];
 	}
-	insert_event_id_entries(&writer);
+	for (int i = 0; i < writer.nindexes; i++)
+	{
+		if (writer.indexes[i].kind == ES_EVENT_ID_INDEX)
+			insert_event_id_entries(&writer, &writer.indexes[i]);
+	}
 	close_writer(&writer);
 
 	result->first_version = current_version + 1;

@@ -68,27 +68,37 @@ extern void es_settings_define(void);
 
 /* ---- catalog.c ---- */
 
+/* What an index of eventstore.events is to the extension. */
+typedef enum EsIndexKind
+{
+	ES_POSITION_INDEX,			/* unique, on (global_position) */
+	ES_STREAM_INDEX,			/* unique, on (stream_id, version) */
+	ES_EVENT_ID_INDEX,			/* unique, on (event_id) */
+	ES_CATEGORY_INDEX,			/* on (stream_type, global_position) */
+	ES_FOREIGN_INDEX			/* any other */
+} EsIndexKind;
+
+#define ES_OWN_INDEXES ES_FOREIGN_INDEX
+
 /* The extension's relations. */
 typedef struct EsCatalog
 {
 	Oid			events;
 	Oid			watermark;
 	Oid			position_sequence;
-	Oid			position_index; /* (global_position) */
-	Oid			stream_index;	/* (stream_id, version) */
-	Oid			event_id_index; /* (event_id) */
-	Oid			category_index; /* (stream_type, global_position) */
-	bool		has_foreign_checks; /* CHECK constraints other than ours */
+	Oid			indexes[ES_OWN_INDEXES];
+	bool		has_foreign_constraints;	/* CHECK or NOT NULL not of ours */
 } EsCatalog;
 
 extern const EsCatalog *es_catalog_get(void);
+extern EsIndexKind es_catalog_classify_index(Relation index);
 extern Relation es_catalog_open_events(LOCKMODE lockmode);
 extern Relation es_catalog_open_events_for_reading(void);
 extern Relation es_catalog_open_events_for_verification(void);
 
 /* ---- append_request.c ---- */
 
-/* One event as the caller gave it; a null Datum pointer means "not given". */
+/* One event as the caller gave it; a null pointer means "not given". */
 typedef struct EsEvent
 {
 	text	   *event_type;
@@ -206,6 +216,25 @@ extern void es_gate_hold(void);
 extern bool es_gate_is_empty(void);
 extern void es_gate_wait_until_left(void);
 
+/* ---- append_executor.c ---- */
+
+typedef struct EsAppendExecutor EsAppendExecutor;
+
+/* An index of the events table, open for insertion. */
+typedef struct EsOpenIndex
+{
+	Relation	relation;
+	struct IndexInfo *info;
+	EsIndexKind kind;
+} EsOpenIndex;
+
+extern void es_append_executor_check(Relation events);
+extern EsAppendExecutor *es_append_executor_open(Relation events,
+												 EsOpenIndex *indexes,
+												 int nindexes);
+extern void es_append_executor_run(EsAppendExecutor *executor, TupleTableSlot *slot);
+extern void es_append_executor_close(EsAppendExecutor *executor);
+
 /* ---- event_writer.c ---- */
 
 extern void es_event_writer_write(EsAppendRequest *request, Relation events,
@@ -221,6 +250,7 @@ typedef struct EsEntry
 {
 	ItemPointerData tid;
 	int64		position;		/* if the scan wants positions */
+	bool		is_all_visible; /* ... everybody, says the visibility map */
 	bool		is_seen;		/* does the snapshot see a row here? */
 	HeapTupleData row;			/* the one that it sees */
 } EsEntry;
@@ -236,10 +266,12 @@ typedef struct EsEntryScan
 	bool		want_rows;
 	Buffer		heap_buffer;
 	Buffer		vm_buffer;
+	int			batch_size;		/* how many to collect at a time */
 	int			nentries;		/* collected */
 	int			nlooked_at;		/* ... of which the rows were looked at */
 	int			next;			/* ... of which were handed out */
 	bool		at_end;			/* has the index said so? */
+	bool		last_is_dead;	/* is the last entry's row dead to everybody? */
 	EsEntry		entries[ES_MAX_COLLECTED_ENTRIES];
 } EsEntryScan;
 
@@ -255,8 +287,8 @@ extern void es_entry_scan_end(EsEntryScan *scan);
 
 /*
  * A walk up the global order under one snapshot.  "position" is the place
- * that has been reached: all at or below it is settled and, in so far as it
- * was asked for, handed out.
+ * that has been reached: that of the last event handed out or, where events
+ * were not wanted, passed.  All at or below it is settled.
  */
 typedef struct EsWalk
 {
@@ -266,7 +298,8 @@ typedef struct EsWalk
 	EsEntryScan *scan;
 	int64		after_position; /* where the walk began */
 	int64		position;
-	int64		handed_out;		/* the last position whose event was emitted */
+	int64		covered;		/* the position of the last entry looked at */
+	int64		last_gap;		/* the last position that was not in the index */
 	bool		all_settled;	/* did the snapshot see nothing running? */
 	bool		gaps_settled;	/* is every gap from here on settled? */
 	int64		watermark;		/* in recovery: gaps up to here are settled */
@@ -284,7 +317,7 @@ extern void es_walk_end(EsWalk *walk);
 /* ---- settled_floor.c ---- */
 
 extern int64 es_watermark_read(Snapshot snapshot);
-extern int64 es_settled_floor_get(Relation events, Snapshot snapshot);
+extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 after);
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);
 

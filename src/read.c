@@ -220,7 +220,7 @@ eventstore_read_stream(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
 	init_text_key(&keys[0], 1, stream_id);
 	init_bigint_key(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, from_version);
-	read_index(&read, es_catalog_get()->stream_index, keys, 2,
+	read_index(&read, es_catalog_get()->indexes[ES_STREAM_INDEX], keys, 2,
 			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -241,7 +241,7 @@ eventstore_read_stream_backwards(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
 	init_text_key(&keys[0], 1, stream_id);
 	init_bigint_key(&keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, from_version);
-	read_index(&read, es_catalog_get()->stream_index, keys, 2,
+	read_index(&read, es_catalog_get()->indexes[ES_STREAM_INDEX], keys, 2,
 			   BackwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -261,7 +261,7 @@ eventstore_read_event(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, 1);
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   InvalidOid, F_UUID_EQ, event_id);
-	read_index(&read, es_catalog_get()->event_id_index, &key, 1,
+	read_index(&read, es_catalog_get()->indexes[ES_EVENT_ID_INDEX], &key, 1,
 			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -300,9 +300,9 @@ eventstore_read_all(PG_FUNCTION_ARGS)
 static EsWalk *
 begin_settling_walk(Relation events, Snapshot snapshot, int64 after_position)
 {
-	int64		floor = es_settled_floor_get(events, snapshot);
+	int64		floor = es_settled_floor_get(events, snapshot, after_position);
 
-	return es_walk_begin(events, snapshot, Max(after_position, floor));
+	return es_walk_begin(events, snapshot, floor);
 }
 
 /*
@@ -328,7 +328,7 @@ eventstore_read_all_backwards(PG_FUNCTION_ARGS)
 					es_walk_settle(walk, ES_WALK_TO_END));
 	es_walk_end(walk);
 
-	read_index(&read, es_catalog_get()->position_index, keys, 2,
+	read_index(&read, es_catalog_get()->indexes[ES_POSITION_INDEX], keys, 2,
 			   BackwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -367,7 +367,7 @@ eventstore_read_category(PG_FUNCTION_ARGS)
 	walk = begin_settling_walk(read.events, read.snapshot, after_position);
 	init_text_key(&keys[0], 1, stream_type);
 	init_bigint_key(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, after_position);
-	read_index(&read, es_catalog_get()->category_index, keys, 2,
+	read_index(&read, es_catalog_get()->indexes[ES_CATEGORY_INDEX], keys, 2,
 			   ForwardScanDirection, row_is_reached, walk);
 	es_walk_end(walk);
 	return end_read(&read);
@@ -402,7 +402,7 @@ eventstore_stream_version(PG_FUNCTION_ARGS)
 {
 	text	   *stream_id = DatumGetTextPP(required_argument(fcinfo, 0, "stream_id"));
 	Relation	events = es_catalog_open_events_for_reading();
-	Relation	stream_index = index_open(es_catalog_get()->stream_index, AccessShareLock);
+	Relation	stream_index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], AccessShareLock);
 	EsStream	stream;
 
 	es_stream_look_up(&stream, events, stream_index, stream_id, GetActiveSnapshot());

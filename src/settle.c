@@ -11,23 +11,26 @@
  * under a later snapshot, goes on from there.
  *
  * At each entry of the index:
- *	- the snapshot sees the row: it is an event, to be handed out;
+ *	- the snapshot sees the row: it is an event, and all up to it is settled;
  *	- the row's inserter runs as the snapshot sees it, or is this very
  *	  transaction in a later command: stop;
- *	- else the inserter had ended before the snapshot without committing:
- *	  pass over it.  The test is for "running in the snapshot", never "did it
- *	  abort?" alone: a transaction that a crash cut off neither committed nor
- *	  aborted, and to wait for it would be to wait for ever.
+ *	- else the row is dead: go on.  The test is for "running in the snapshot",
+ *	  never "did it abort?" alone: a transaction that a crash cut off neither
+ *	  committed nor aborted, and to wait for it would be to wait for ever.
+ *
+ * Only an event that the snapshot sees moves the place that the walk has
+ * reached.  A dead row proves nothing: its position may have been taken after
+ * the snapshot, and after a crash it may even be taken again.
  *
  * Between the entries: gaps, that is positions that were taken and are not in
- * the index, or not yet.  Where the walk sees an entry above the gap as
- * ended before its snapshot, the gap's position was taken before the
- * snapshot, too.  So when nobody was inside the append gate (gate.c) at a
- * time after the snapshot was taken and before the index was read, whoever
- * took it has put it into the index or is dead.  The walk asks once at its
- * start; if somebody was inside then, it waits for him at the first gap and
- * reads the index again from there.  An index page is read in one go, so it
- * would not do to look at the gate and go on with what was read before.
+ * the index, or not yet.  A gap below an event that the snapshot sees was
+ * taken before the snapshot, like the event's own position.  So when nobody
+ * was inside the append gate (gate.c) at a time after the snapshot was taken
+ * and before the index was read, whoever took it has put it into the index or
+ * is dead.  The walk asks once at its start; if somebody was inside then, it
+ * waits for him at the first event behind a gap and reads the index again
+ * from there.  An index page is read in one go, so it would not do to look at
+ * the gate and go on with what was read before.
  *
  * Neither is needed when the snapshot saw nothing running at all.  That is
  * not "its list of running transactions is empty" (ids from its xmax on are
@@ -83,6 +86,8 @@ position_scan(EsWalk *walk)
 	ScanKeyEntryInitialize(&key, 0, 1, BTGreaterStrategyNumber, InvalidOid,
 						   InvalidOid, F_INT8GT, Int64GetDatum(walk->position));
 	es_entry_scan_position(walk->scan, &key, ForwardScanDirection);
+	walk->covered = walk->position;
+	walk->last_gap = 0;
 }
 
 /*
@@ -96,11 +101,10 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 	EsWalk	   *walk = palloc0(sizeof(EsWalk));
 
 	walk->events = events;
-	walk->position_index = index_open(es_catalog_get()->position_index, AccessShareLock);
+	walk->position_index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
 	walk->snapshot = snapshot;
 	walk->after_position = after_position;
 	walk->position = after_position;
-	walk->handed_out = after_position;
 
 	if (nothing_was_running(snapshot))
 		walk->gaps_settled = walk->all_settled = true;
@@ -112,6 +116,7 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 	walk->scan = es_entry_scan_begin(events, walk->position_index, snapshot, 1);
 	es_entry_scan_want_positions(walk->scan);
 	position_scan(walk);
+	ES_WAIT_POINT("walk-begun");
 	return walk;
 }
 
@@ -181,17 +186,17 @@ row_is_open(EsWalk *walk, EsEntry *entry)
 }
 
 /*
- * May the walk pass the gap, if there is one, in front of "position"?
+ * Are the gaps settled that lie in front of the event that was just met?
  */
 static bool
-gap_is_settled(EsWalk *walk, int64 position)
+gaps_are_settled(EsWalk *walk)
 {
-	return position <= walk->position + 1 || walk->gaps_settled ||
-		position - 1 <= walk->watermark;
+	return walk->gaps_settled ||
+		walk->last_gap <= Max(walk->position, walk->watermark);
 }
 
 /*
- * Met a gap that may not be passed yet.  On a primary, wait for those who are
+ * Met an event behind a gap that may not be passed yet.  On a primary, wait for those who are
  * inside the gate and start over in front of the gap; in recovery, stop.
  */
 static void
@@ -228,18 +233,18 @@ walk_step(EsWalk *walk, int64 limit, int64 max_entries)
 			return NULL;
 		}
 
-		if (!gap_is_settled(walk, entry->position))
+		if (entry->position > walk->covered + 1)
+			walk->last_gap = entry->position - 1;
+		walk->covered = entry->position;
+
+		if (!entry->is_seen)
+			walk->stopped = row_is_open(walk, entry);
+		else if (!gaps_are_settled(walk))
 			settle_gaps(walk);
-		else if (!entry->is_seen && row_is_open(walk, entry))
-			walk->stopped = true;
-		else
+		else if (walk->position < entry->position)
 		{
 			walk->position = entry->position;
-			if (entry->is_seen && walk->handed_out < entry->position)
-			{
-				walk->handed_out = entry->position;
-				return entry;
-			}
+			return entry;
 		}
 	}
 	return NULL;

@@ -22,10 +22,14 @@
 
 #include "eventstore.h"
 
-/* What a session knows; of no store when "events" is invalid. */
+/*
+ * What a session knows, under a snapshot: all behind "after", up to
+ * "position", is settled.  Of no store when "events" is invalid.
+ */
 typedef struct KnownFloor
 {
 	Oid			events;
+	int64		after;
 	int64		position;
 	TransactionId snapshot_xmax;
 	uint32		snapshot_xcnt;
@@ -71,37 +75,60 @@ es_watermark_read(Snapshot snapshot)
 	return position;
 }
 
-/*
- * A position up to which all is settled for the snapshot.
- */
-int64
-es_settled_floor_get(Relation events, Snapshot snapshot)
+static void
+remember(Relation events, Snapshot snapshot, int64 after, int64 position)
 {
-	if (!RecoveryInProgress() && known_holds_for(events, snapshot))
-		return known.position;
-	return es_watermark_read(snapshot);
+	known.events = RelationGetRelid(events);
+	known.after = after;
+	known.position = position;
+	known.snapshot_xmax = snapshot->xmax;
+	known.snapshot_xcnt = snapshot->xcnt;
 }
 
 /*
- * A walk under the snapshot has found all from "after" up to "position" to
- * be settled.  That says something about the store only if "after" was known
- * to be settled: it is the caller's word.  And it must not be said of events
- * of this very transaction: they are settled for itself, but once it is
+ * May what was learned under the current snapshot be remembered?
+ *
+ * This transaction's own events are settled for itself; but once it is
  * prepared it runs on, and is no longer ours.
+ */
+static bool
+can_remember(void)
+{
+	return !RecoveryInProgress() && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/*
+ * A position from "after" on, such that all between is settled for the
+ * snapshot.
+ */
+int64
+es_settled_floor_get(Relation events, Snapshot snapshot, int64 after)
+{
+	int64		watermark;
+
+	if (known_holds_for(events, snapshot) && known.after <= after)
+		return Max(after, known.position);
+
+	watermark = es_watermark_read(snapshot);
+	if (watermark > after && can_remember())
+		remember(events, snapshot, 0, watermark);
+	return Max(after, watermark);
+}
+
+/*
+ * A walk under the snapshot has found all behind "after", up to "position",
+ * to be settled.
  */
 void
 es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 position)
 {
-	if (RecoveryInProgress() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return;
+	bool		is_continued = known_holds_for(events, snapshot) &&
+	known.after <= after && after <= known.position;
 
-	if (after > 0 && !(known_holds_for(events, snapshot) && after <= known.position))
+	if (!can_remember())
 		return;
-	if (known_holds_for(events, snapshot) && position <= known.position)
-		return;
-
-	known.events = RelationGetRelid(events);
-	known.position = position;
-	known.snapshot_xmax = snapshot->xmax;
-	known.snapshot_xcnt = snapshot->xcnt;
+	if (!is_continued)
+		remember(events, snapshot, after, position);
+	else if (position > known.position)
+		remember(events, snapshot, known.after, position);
 }
