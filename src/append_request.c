@@ -38,6 +38,7 @@ typedef struct EventKey
 	bool		any_kind;		/* ... or any value at all */
 	void		(*read) (EsEvent *event, const EsJsonValue *value);
 	const char *hint;
+	bool		explains_itself;	/* when "read" refuses the value? */
 } EventKey;
 
 static void
@@ -197,8 +198,9 @@ read_tags(EsEvent *event, const EsJsonValue *value)
 		if (tag.kind != ES_JSON_STRING)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("tags must be an array of strings, and holds %s",
-							es_json_kind_name(tag.kind))));
+					 errmsg("tags must be an array of strings"),
+					 errdetail("It holds %s.", es_json_kind_name(tag.kind)),
+					 errhint("Write each tag as a string.")));
 		tags = accumArrayResult(tags, PointerGetDatum(es_json_value_string(&tag)),
 								false, TEXTOID, CurrentMemoryContext);
 	}
@@ -207,41 +209,43 @@ read_tags(EsEvent *event, const EsJsonValue *value)
 
 static const EventKey event_keys[] = {
 	{"event_type", ES_JSON_STRING, false, read_event_type,
-	"Name what happened, such as \"OrderPlaced\"."},
+	"Name what happened, such as \"OrderPlaced\".", false},
 	{"data", 0, true, read_data,
-	"Write any JSON value."},
+	"Write any JSON value.", false},
 	{"event_id", ES_JSON_STRING, false, read_event_id,
-	"Write a UUID, or leave the key out to have one made."},
+	"Write a UUID, or leave the key out to have one made.", false},
 	{"metadata", 0, true, read_metadata,
-	"Write any JSON value."},
+	"Write any JSON value.", false},
 	{"binary_data", ES_JSON_STRING, false, read_binary_data,
-	"Write the payload as a base64 string."},
+	"Write the payload as a base64 string.", false},
 	{"content_type", ES_JSON_STRING, false, read_content_type,
-	"Write a media type, such as \"image/png\"."},
+	"Write a media type, such as \"image/png\".", false},
 	{"correlation_id", ES_JSON_STRING, false, read_correlation_id,
-	"Write a UUID."},
+	"Write a UUID.", false},
 	{"causation_id", ES_JSON_STRING, false, read_causation_id,
-	"Write a UUID."},
+	"Write a UUID.", false},
 	{"schema_version", ES_JSON_NUMBER, false, read_schema_version,
-	"Write a whole number from 1 on."},
+	"Write a whole number from 1 on.", false},
 	{"tags", ES_JSON_ARRAY, false, read_tags,
-	"Write an array of strings."},
+	"Write an array of strings.",.explains_itself = true},
 };
 
 /*
- * Error context for the value of a key.  The server's own input functions
- * say what is wrong with it; add where, and what to do.
+ * Error context for the value of a key.  Where an input function of the
+ * server refuses the value, it says what is wrong; add where, and what to do.
  */
 static void
 describe_value(void *arg)
 {
 	const EventKey *key = arg;
+	int			code = geterrcode();
 
-	if (geterrcode() == ERRCODE_INVALID_TEXT_REPRESENTATION ||
-		geterrcode() == ERRCODE_INVALID_PARAMETER_VALUE)
-		errdetail("The value of the key \"%s\" is not accepted.", key->name);
-	errhint("%s", key->hint);
 	errcontext("key \"%s\"", key->name);
+	if (code == ERRCODE_INVALID_PARAMETER_VALUE && key->explains_itself)
+		return;
+	errhint("%s", key->hint);
+	if (code != ERRCODE_UNTRANSLATABLE_CHARACTER)
+		errdetail("The value of the key \"%s\" is not accepted.", key->name);
 }
 
 static bool

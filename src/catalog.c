@@ -128,6 +128,7 @@ find_relation(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist", ES_SCHEMA, name),
+				 errdetail("It was dropped, renamed or moved to another schema."),
 				 errhint("Re-create the extension: its relations must keep their schema and names.")));
 	return relation;
 }

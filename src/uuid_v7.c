@@ -53,7 +53,9 @@ take_random_bytes(uint8 *bytes, int nbytes)
 		if (!pg_strong_random(pool, sizeof(pool)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random values")));
+					 errmsg("could not generate random values"),
+					 errdetail("The system's source of random bytes failed."),
+					 errhint("Pass event ids of your own.")));
 		remaining = sizeof(pool);
 	}
 	remaining -= nbytes;

@@ -62,7 +62,7 @@ function send_all(		i)
 
 function event(package, type, data,		metadata, text)
 {
-	if (!is_mine(package))
+	if (package !~ /^[a-z0-9][a-z0-9+.:-]*$/ || !is_mine(package))
 		return
 
 	if (list) {

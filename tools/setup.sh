@@ -75,13 +75,26 @@ usable_directory()
 setup_end()
 {
 	trap '' HUP INT TERM
-	[ -z "$CHILD" ] || kill -TERM -- "-$CHILD" 2>/dev/null
 	allow_main_cluster
+	[ -z "$CHILD" ] || end_group
 	if [ -n "$WORK" ]; then
 		end_programs
 		rm -rf "$WORK"
 		WORK=
 	fi
+}
+
+# What setup_run() has started and what that has left, in three seconds.
+end_group()
+{
+	local try signal=TERM
+
+	for try in {1..30}; do
+		kill -$signal -- "-$CHILD" 2>/dev/null || return 0
+		signal=0
+		sleep 0.1
+	done
+	kill -KILL -- "-$CHILD" 2>/dev/null
 }
 
 # Every process that runs one of our own copies of PostgreSQL's programs.
@@ -96,7 +109,8 @@ own_processes()
 	done
 }
 
-# Stop them at once; by force if that takes longer than five seconds.
+# Stop them; by force if that takes longer than five seconds.  A server that
+# is just starting would not clean up if it were stopped at once.
 end_programs()
 {
 	local try pids
@@ -106,7 +120,7 @@ end_programs()
 		[ -n "$pids" ] || return 0
 		# shellcheck disable=SC2086
 		case $try in
-			1) kill -QUIT $pids ;;
+			5) kill -QUIT $pids ;;
 			50) kill -KILL $pids ;;
 		esac 2>/dev/null
 		sleep 0.1
@@ -298,8 +312,8 @@ unpack_package()
 	version=$(dpkg-query -W -f '${Version}' "postgresql-$MAJOR")
 	(
 		cd "$WORK/packages" || exit 1
-		ordinary apt-get -qq download "$1=$version" >>"$WORK/apt.log" 2>&1 ||
-			ordinary apt-get -qq download "$1" >>"$WORK/apt.log" 2>&1
+		apt-get -qq download "$1=$version" >>"$WORK/apt.log" 2>&1 ||
+			apt-get -qq download "$1" >>"$WORK/apt.log" 2>&1
 	) && ordinary dpkg-deb -x "$WORK"/packages/"$1"_*.deb "$STAGE"
 }
 

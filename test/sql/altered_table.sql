@@ -68,11 +68,23 @@ SELECT after_change($$
 SELECT after_change($$
 	ALTER TABLE eventstore.events DROP CONSTRAINT events_stream_id_version_key;
 	CREATE UNIQUE INDEX ON eventstore.events (stream_id) INCLUDE (version)$$);
+-- A collation other than "C" has another order, or so it must be feared.
+SELECT after_change($$
+	DROP INDEX eventstore.events_stream_type_global_position_idx;
+	CREATE INDEX ON eventstore.events (stream_type COLLATE "POSIX", global_position)$$);
+SELECT after_change($$
+	ALTER TABLE eventstore.events DROP CONSTRAINT events_stream_id_version_key;
+	CREATE UNIQUE INDEX ON eventstore.events (stream_id COLLATE "POSIX", version)$$);
 -- The right ones may have another name.
 SELECT after_change($$
 	ALTER TABLE eventstore.events DROP CONSTRAINT events_event_id_key;
 	CREATE UNIQUE INDEX my_event_id ON eventstore.events (event_id)$$);
 SELECT after_change('ALTER INDEX eventstore.events_stream_id_version_key RENAME TO by_stream');
+
+-- the sequence
+SELECT after_change('ALTER SEQUENCE eventstore.events_global_position_seq CACHE 10');
+SELECT after_change('ALTER SEQUENCE eventstore.events_global_position_seq INCREMENT 2');
+SELECT after_change('ALTER SEQUENCE eventstore.events_global_position_seq CYCLE');
 
 -- What does not matter
 SELECT after_change('ALTER TABLE eventstore.events SET (fillfactor = 90)');
@@ -98,6 +110,9 @@ SELECT last_version FROM eventstore.append_event('Order-1', 'T', '3', 2);
 ALTER TABLE eventstore.events RENAME TO facts;
 SELECT eventstore.append_event('Order-1', 'T', '1');
 ALTER TABLE eventstore.facts RENAME TO events;
+ALTER SEQUENCE eventstore.events_global_position_seq CACHE 10;
+SELECT eventstore.append_event('Order-1', 'T', '1');
+ALTER SEQUENCE eventstore.events_global_position_seq CACHE 1;
 SELECT last_version FROM eventstore.append_event('Order-1', 'T', '4', 3);
 
 -- The indexes can be rebuilt and replaced under a session that uses them.

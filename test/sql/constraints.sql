@@ -50,6 +50,25 @@ ALTER TABLE eventstore.events DROP CONSTRAINT known_types, DROP CONSTRAINT data_
 SELECT last_version FROM eventstore.append_event('Order-1', 'Other', '[]');
 
 --
+-- NOT NULL (in a new store: the events of this one have no metadata)
+--
+DROP EXTENSION eventstore;
+CREATE EXTENSION eventstore;
+ALTER TABLE eventstore.events ALTER metadata SET NOT NULL;
+\set VERBOSITY terse
+SELECT eventstore.append_event('Order-1', 'T', '1');
+\echo :SQLSTATE
+SELECT eventstore.append_events('Order-1',
+	'[{"event_type":"T","data":1,"metadata":{}},{"event_type":"T","data":1}]');
+\set VERBOSITY default
+SELECT last_version FROM eventstore.append_event('Order-1', 'T', '1', metadata => '{}');
+ALTER TABLE eventstore.events ALTER metadata DROP NOT NULL;
+SELECT last_version FROM eventstore.append_event('Order-1', 'T', '1');
+SELECT last_version FROM eventstore.append_event('Order-1', 'T', '{"n": 1}',
+	event_id => '00000000-0000-4000-8000-000000000001',
+	correlation_id => '00000000-0000-4000-8000-00000000000a');
+
+--
 -- UNIQUE, plain, partial, on an expression, deferred
 --
 CREATE UNIQUE INDEX one_genesis ON eventstore.events (stream_type) WHERE event_type = 'Genesis';

@@ -45,8 +45,7 @@ SELECT count(*) FROM eventstore.events;
 TABLE eventstore.watermark;
 -- writing past the functions
 INSERT INTO eventstore.events (global_position) VALUES (99);
-COPY eventstore.events FROM stdin;
-\.
+\copy eventstore.events from '/dev/null'
 UPDATE eventstore.events SET data = '9';
 DELETE FROM eventstore.events;
 TRUNCATE eventstore.events;
@@ -81,8 +80,7 @@ SELECT eventstore.append_events('Order-1', '[{"event_type":"T","data":1}]');
 SELECT eventstore.uuid_v7();
 -- writing past the functions
 INSERT INTO eventstore.events (global_position) VALUES (99);
-COPY eventstore.events FROM stdin;
-\.
+\copy eventstore.events from '/dev/null'
 UPDATE eventstore.events SET data = '9';
 DELETE FROM eventstore.events;
 TRUNCATE eventstore.events;

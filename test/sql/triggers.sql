@@ -208,15 +208,23 @@ CREATE TRIGGER before_row BEFORE INSERT ON eventstore.events
 SELECT eventstore.append_event('Order-1', 'T', '1');
 \echo :SQLSTATE
 SELECT eventstore.append_events('Order-1', '[{"event_type":"T","data":1}]');
+-- ... unless it is switched off.
+ALTER TABLE eventstore.events DISABLE TRIGGER before_row;
+SELECT last_version FROM eventstore.append_event('Off-1', 'T', '1');
 DROP TRIGGER before_row ON eventstore.events;
 CREATE RULE mute AS ON INSERT TO eventstore.events DO INSTEAD NOTHING;
 SELECT eventstore.append_event('Order-1', 'T', '1');
 \echo :SQLSTATE
+ALTER TABLE eventstore.events DISABLE RULE mute;
+SELECT last_version FROM eventstore.append_event('Off-1', 'T', '1');
 DROP RULE mute ON eventstore.events;
+-- Triggers and rules for other commands do not matter.
 CREATE RULE tell AS ON DELETE TO eventstore.events DO ALSO NOTIFY regress_es;
-SELECT eventstore.append_event('Order-1', 'T', '1');
+CREATE TRIGGER before_update BEFORE UPDATE ON eventstore.events
+	FOR EACH ROW EXECUTE FUNCTION tell();
+SELECT last_version FROM eventstore.append_event('Off-1', 'T', '1');
+DROP TRIGGER before_update ON eventstore.events;
 DROP RULE tell ON eventstore.events;
-SELECT first_version FROM eventstore.append_event('Order-1', 'T', '1');
 
 DROP TABLE totals;
 DROP EXTENSION eventstore;

@@ -1,0 +1,270 @@
+--
+-- The contract of the SQL surface: every object with every property that
+-- users, dumps and drivers may rely on.  Run with
+--
+--	pg_prove -d DATABASE test/pgtap/*.sql
+--
+
+\set ON_ERROR_STOP on
+\set QUIET on
+BEGIN;
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+DROP EXTENSION IF EXISTS eventstore;
+CREATE EXTENSION eventstore;
+
+SELECT plan(33);
+
+--
+-- The extension
+--
+SELECT has_schema('eventstore'::name);
+SELECT results_eq(
+	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'eventstore'$$,
+	$$VALUES (false, 'pg_catalog')$$,
+	'the extension stays where it is');
+SELECT results_eq(
+	$$SELECT superuser, trusted FROM pg_available_extension_versions WHERE name = 'eventstore' AND installed$$,
+	$$VALUES (true, false)$$,
+	'a superuser installs it');
+SELECT set_eq(
+	$$SELECT relation::regclass::text, condition
+	  FROM pg_extension, unnest(extconfig, extcondition) AS c (relation, condition)
+	  WHERE extname = 'eventstore'$$,
+	$$VALUES ('eventstore.events', ''),
+			 ('eventstore.events_global_position_seq', ''),
+			 ('eventstore.watermark', '')$$,
+	'pg_dump dumps the rows of these, all of them');
+SELECT set_eq(
+	$$SELECT c.relkind::text, c.relname::text FROM pg_class c
+	  WHERE c.relnamespace = 'eventstore'::regnamespace$$,
+	$$VALUES ('r', 'events'), ('r', 'watermark'), ('S', 'events_global_position_seq'),
+			 ('i', 'events_pkey'), ('i', 'events_stream_id_version_key'), ('i', 'events_event_id_key'),
+			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey')$$,
+	'the schema holds these relations');
+SELECT is_empty(
+	$$SELECT d.classid::regclass, d.objid FROM pg_depend d
+	  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'eventstore')
+	  AND (pg_identify_object(d.classid, d.objid, d.objsubid)).schema IS DISTINCT FROM 'eventstore'
+	  AND d.classid <> 'pg_namespace'::regclass$$,
+	'the extension has nothing outside its schema');
+SELECT is_empty(
+	$$SELECT t.typname FROM pg_type t
+	  WHERE t.typnamespace = 'eventstore'::regnamespace
+	  AND t.typname NOT IN ('events', '_events', 'watermark', '_watermark')
+	  UNION ALL SELECT o.oprname FROM pg_operator o WHERE o.oprnamespace = 'eventstore'::regnamespace
+	  UNION ALL SELECT c.collname FROM pg_collation c WHERE c.collnamespace = 'eventstore'::regnamespace$$,
+	'... and no types or operators');
+
+--
+-- Tables
+--
+SELECT results_eq(
+	$$SELECT a.attnum::int, a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod), a.attnotnull,
+			 (SELECT c.collname::text COLLATE "default" FROM pg_collation c WHERE c.oid = a.attcollation),
+			 pg_get_expr(d.adbin, d.adrelid) COLLATE "default", (a.attidentity::text || a.attgenerated::text) COLLATE "default"
+	  FROM pg_attribute a LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+	  WHERE a.attrelid = 'eventstore.events'::regclass AND a.attnum > 0 ORDER BY a.attnum$$,
+	$$VALUES (1, 'global_position', 'bigint', true, NULL, NULL, ''),
+			 (2, 'version', 'bigint', true, NULL, NULL, ''),
+			 (3, 'created_at', 'timestamp with time zone', true, NULL, NULL, ''),
+			 (4, 'event_id', 'uuid', true, NULL, NULL, ''),
+			 (5, 'stream_id', 'text', true, 'C', NULL, ''),
+			 (6, 'stream_type', 'text', true, 'C', NULL, ''),
+			 (7, 'event_type', 'text', true, 'C', NULL, ''),
+			 (8, 'schema_version', 'integer', true, NULL, NULL, ''),
+			 (9, 'correlation_id', 'uuid', false, NULL, NULL, ''),
+			 (10, 'causation_id', 'uuid', false, NULL, NULL, ''),
+			 (11, 'data', 'json', false, NULL, NULL, ''),
+			 (12, 'binary_data', 'bytea', false, NULL, NULL, ''),
+			 (13, 'content_type', 'text', false, 'C', NULL, ''),
+			 (14, 'metadata', 'json', false, NULL, NULL, ''),
+			 (15, 'tags', 'text[]', false, 'C', NULL, '')$$,
+	'columns of events: name, type, not null, collation, default');
+SELECT results_eq(
+	$$SELECT a.attnum::int, a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod), a.attnotnull,
+			 pg_get_expr(d.adbin, d.adrelid) COLLATE "default"
+	  FROM pg_attribute a LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+	  WHERE a.attrelid = 'eventstore.watermark'::regclass AND a.attnum > 0 ORDER BY a.attnum$$,
+	$$VALUES (1, 'only_row', 'boolean', true, 'true'),
+			 (2, 'settled_position', 'bigint', true, NULL)$$,
+	'columns of watermark: name, type, not null, default');
+SELECT set_eq(
+	$$SELECT c.relname::text, a.amname::text, c.relpersistence::text, c.relreplident::text,
+			 c.relrowsecurity, c.relispartition OR c.relhassubclass, c.reloptions::text, c.reltablespace::int
+	  FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'r'$$,
+	$$VALUES ('events', 'heap', 'p', 'd', false, false, NULL, 0),
+			 ('watermark', 'heap', 'p', 'd', false, false, NULL, 0)$$,
+	'tables are permanent heaps with default options');
+SELECT results_eq(
+	$$SELECT format_type(seqtypid, NULL), seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle
+	  FROM pg_sequence WHERE seqrelid = 'eventstore.events_global_position_seq'::regclass$$,
+	$$VALUES ('bigint', 1::bigint, 1::bigint, 1::bigint, 9223372036854775807, 1::bigint, false)$$,
+	'positions count up one by one from 1, uncached, without an end');
+SELECT is_empty(
+	$$SELECT refobjid::regclass FROM pg_depend
+	  WHERE classid = 'pg_class'::regclass AND objid = 'eventstore.events_global_position_seq'::regclass
+	  AND deptype IN ('a', 'i')$$,
+	'no column owns the sequence');
+
+--
+-- Constraints (not null is above: it is a constraint of its own only from 18 on)
+--
+SELECT set_eq(
+	$$SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid), convalidated
+	  FROM pg_constraint
+	  WHERE connamespace = 'eventstore'::regnamespace AND contype <> 'n'$$,
+	$$VALUES
+	  ('eventstore.events', 'events_pkey', 'PRIMARY KEY (global_position)', true),
+	  ('eventstore.events', 'events_stream_id_version_key', 'UNIQUE (stream_id, version)', true),
+	  ('eventstore.events', 'events_event_id_key', 'UNIQUE (event_id)', true),
+	  ('eventstore.events', 'events_version_positive', 'CHECK ((version > 0))', true),
+	  ('eventstore.events', 'events_names_not_empty',
+	   'CHECK (((stream_id <> ''''::text) AND (stream_type <> ''''::text) AND (event_type <> ''''::text)))', true),
+	  ('eventstore.events', 'events_one_payload', 'CHECK (((data IS NULL) <> (binary_data IS NULL)))', true),
+	  ('eventstore.watermark', 'watermark_pkey', 'PRIMARY KEY (only_row)', true),
+	  ('eventstore.watermark', 'watermark_only_row', 'CHECK (only_row)', true)$$,
+	'constraints');
+PREPARE event(bigint, bigint, text, text, text, json, bytea) AS
+	INSERT INTO eventstore.events (global_position, version, created_at, event_id, stream_id,
+								   stream_type, event_type, schema_version, data, binary_data)
+	VALUES ($1, $2, now(), gen_random_uuid(), $3, $4, $5, 1, $6, $7);
+SELECT lives_ok('EXECUTE event(1, 1, ''S-1'', ''S'', ''T'', ''1'', NULL)', 'a sound row is accepted');
+SELECT throws_ok('EXECUTE event(1, 2, ''S-1'', ''S'', ''T'', ''1'', NULL)', '23505', NULL, 'a position twice is not');
+SELECT throws_ok('EXECUTE event(2, 1, ''S-1'', ''S'', ''T'', ''1'', NULL)', '23505', NULL, '... nor a version twice');
+SELECT throws_ok('EXECUTE event(2, 0, ''S-1'', ''S'', ''T'', ''1'', NULL)', '23514', NULL, '... nor version 0');
+SELECT throws_ok('EXECUTE event(2, 2, ''S-1'', ''S'', ''T'', NULL, NULL)', '23514', NULL, '... nor no payload');
+SELECT throws_ok('EXECUTE event(2, 2, ''S-1'', ''S'', ''T'', ''1'', ''\x00'')', '23514', NULL, '... nor two');
+SELECT throws_ok(
+	format('EXECUTE event(2, 2, %L, %L, %L, ''1'', NULL)', names[1], names[2], names[3]), '23514', NULL,
+	format('... nor an empty name (%s)', names))
+FROM (VALUES ('{"",S,T}'::text[]), ('{S-1,"",T}'), ('{S-1,S,""}')) AS v (names);
+
+--
+-- Indexes
+--
+SELECT set_eq(
+	$$SELECT pg_get_indexdef(i.indexrelid), i.indisvalid AND i.indisready AND i.indislive AND i.indimmediate
+	  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+	  WHERE c.relnamespace = 'eventstore'::regnamespace$$,
+	$$VALUES
+	  ('CREATE UNIQUE INDEX events_pkey ON eventstore.events USING btree (global_position)', true),
+	  ('CREATE UNIQUE INDEX events_stream_id_version_key ON eventstore.events USING btree (stream_id, version)', true),
+	  ('CREATE UNIQUE INDEX events_event_id_key ON eventstore.events USING btree (event_id)', true),
+	  ('CREATE INDEX events_stream_type_global_position_idx ON eventstore.events USING btree (stream_type, global_position)', true),
+	  ('CREATE UNIQUE INDEX watermark_pkey ON eventstore.watermark USING btree (only_row)', true)$$,
+	'indexes');
+
+--
+-- Triggers and rules
+--
+SELECT set_eq(
+	$$SELECT pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
+	  WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace)
+	  AND NOT tgisinternal$$,
+	$$VALUES
+	  ('CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A')$$,
+	'the guard stands ALWAYS, and there is no other trigger');
+SELECT is_empty(
+	$$SELECT rulename FROM pg_rules WHERE schemaname = 'eventstore'$$,
+	'there are no rules');
+
+--
+-- Functions
+--
+CREATE TEMP VIEW functions AS
+	SELECT p.*, l.lanname
+	FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+	WHERE p.pronamespace = 'eventstore'::regnamespace;
+SELECT set_eq(
+	$$SELECT proname::text, pg_get_function_arguments(oid), pg_get_function_result(oid) FROM functions$$,
+	$$VALUES
+	  ('append_events', 'stream_id text, events json, expected_version bigint DEFAULT NULL::bigint, stream_type text DEFAULT NULL::text, OUT first_version bigint, OUT last_version bigint, OUT first_position bigint, OUT last_position bigint, OUT deduplicated boolean', 'record'),
+	  ('append_event', 'stream_id text, event_type text, data json DEFAULT NULL::json, expected_version bigint DEFAULT NULL::bigint, event_id uuid DEFAULT NULL::uuid, metadata json DEFAULT NULL::json, correlation_id uuid DEFAULT NULL::uuid, causation_id uuid DEFAULT NULL::uuid, schema_version integer DEFAULT 1, tags text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, binary_data bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text, OUT first_version bigint, OUT last_version bigint, OUT first_position bigint, OUT last_position bigint, OUT deduplicated boolean', 'record'),
+	  ('uuid_v7', '', 'uuid'),
+	  ('read_stream', 'stream_id text, from_version bigint DEFAULT 1, max_count bigint DEFAULT NULL::bigint', 'SETOF eventstore.events'),
+	  ('read_stream_backwards', 'stream_id text, from_version bigint DEFAULT NULL::bigint, max_count bigint DEFAULT NULL::bigint', 'SETOF eventstore.events'),
+	  ('read_all', 'after_position bigint DEFAULT 0, max_count bigint DEFAULT 1000', 'SETOF eventstore.events'),
+	  ('read_all_backwards', 'before_position bigint DEFAULT NULL::bigint, max_count bigint DEFAULT 1000', 'SETOF eventstore.events'),
+	  ('read_category', 'stream_type text, after_position bigint DEFAULT 0, max_count bigint DEFAULT 1000', 'SETOF eventstore.events'),
+	  ('read_event', 'event_id uuid', 'SETOF eventstore.events'),
+	  ('stream_version', 'stream_id text', 'bigint'),
+	  ('settled_position', 'after_position bigint DEFAULT 0', 'bigint'),
+	  ('advance_watermark', '', 'bigint'),
+	  ('rewritten_positions', '', 'SETOF bigint'),
+	  ('verify', '', 'TABLE(invariant text, detail text)'),
+	  ('guard', '', 'trigger'),
+	  ('grant_reader', 'role_name name', 'void'),
+	  ('grant_writer', 'role_name name', 'void')$$,
+	'functions: arguments with names, types and defaults, and results');
+SELECT set_eq(
+	$$SELECT proname::text, lanname::text, provolatile::text, proparallel::text, proisstrict FROM functions$$,
+	$$VALUES
+	  ('append_events', 'c', 'v', 'u', false),
+	  ('append_event', 'c', 'v', 'u', false),
+	  ('uuid_v7', 'c', 'v', 's', true),
+	  ('read_stream', 'c', 's', 'r', false),
+	  ('read_stream_backwards', 'c', 's', 'r', false),
+	  ('read_all', 'c', 's', 'r', false),
+	  ('read_all_backwards', 'c', 's', 'r', false),
+	  ('read_category', 'c', 's', 'r', false),
+	  ('read_event', 'c', 's', 'r', false),
+	  ('stream_version', 'c', 's', 'r', false),
+	  ('settled_position', 'c', 's', 'r', false),
+	  ('rewritten_positions', 'c', 's', 'r', false),
+	  ('guard', 'c', 'v', 'u', false),
+	  ('advance_watermark', 'sql', 'v', 'u', false),
+	  ('verify', 'sql', 's', 'r', false),
+	  ('grant_reader', 'plpgsql', 'v', 'u', true),
+	  ('grant_writer', 'plpgsql', 'v', 'u', true)$$,
+	'functions: language, volatility, parallel safety, strictness');
+SELECT is_empty(
+	$$SELECT proname FROM functions WHERE prosecdef$$,
+	'no function is SECURITY DEFINER');
+SELECT is_empty(
+	$$SELECT proname FROM functions WHERE proleakproof$$,
+	'no function is LEAKPROOF');
+SELECT set_eq(
+	$$SELECT proname::text, proconfig::text FROM functions WHERE lanname <> 'c' OR proconfig IS NOT NULL$$,
+	$$SELECT proname::text, '{"search_path=pg_catalog, pg_temp"}' FROM functions WHERE lanname <> 'c'$$,
+	'functions that are not C pin search_path, the temporary schema last');
+SELECT is_empty(
+	$$SELECT proname, probin FROM functions WHERE lanname = 'c' AND probin <> '$libdir/eventstore'$$,
+	'C functions are in the one library');
+
+--
+-- Comments
+--
+CREATE TEMP VIEW parts (classid, objid, objsubid) AS
+	WITH members AS (
+		SELECT classid, objid FROM pg_depend
+		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+		AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'eventstore'))
+	SELECT classid, objid, 0 FROM members
+	UNION SELECT 'pg_class'::regclass, attrelid, attnum FROM pg_attribute
+		WHERE attrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
+		AND attrelid <> 'eventstore.events_global_position_seq'::regclass AND attnum > 0
+	UNION SELECT 'pg_class'::regclass, indexrelid, 0 FROM pg_index
+		WHERE indrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
+	UNION SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint
+		WHERE conrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass) AND contype <> 'n'
+	UNION SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_trigger
+		WHERE tgrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass);
+SELECT is_empty(
+	$$SELECT pg_describe_object(p.classid, p.objid, p.objsubid)
+	  FROM parts p
+	  WHERE p.classid <> 'pg_type'::regclass
+	  AND NOT EXISTS (SELECT FROM pg_description d
+					  WHERE (d.classoid, d.objoid, d.objsubid) = (p.classid, p.objid, p.objsubid)
+					  AND d.description <> '')$$,
+	'every object has a comment');
+SELECT cmp_ok(
+	(SELECT count(*) FROM parts), '>', 40::bigint,
+	'... and these were looked for everywhere');
+
+SELECT * FROM finish();
+ROLLBACK;
