@@ -136,12 +136,22 @@ CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.events
 	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events
 	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
 ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update;
 ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete;
 ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update_row;
+ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete_row;
 COMMENT ON TRIGGER guard_update ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_delete ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_truncate ON eventstore.events IS 'events are immutable';
+COMMENT ON TRIGGER guard_update_row ON eventstore.events IS
+	'events are immutable, through a parent table, too';
+COMMENT ON TRIGGER guard_delete_row ON eventstore.events IS
+	'events are immutable, through a parent table, too';
 
 --
 -- Append
@@ -421,6 +431,7 @@ AS $$
 		   format('column %s', a.attname)
 	FROM pg_attribute a
 	WHERE a.attrelid = 'eventstore.events'::regclass AND a.attnum > 15
+		AND NOT a.attisdropped
 
 	UNION ALL
 	SELECT 'the events table has its constraints',
@@ -437,12 +448,13 @@ AS $$
 	SELECT 'the events table has its indexes',
 		   format('there is no valid %s index on (%s)',
 				  CASE WHEN e.isunique THEN 'unique' ELSE 'plain' END, e.columns)
-	FROM (VALUES ('global_position', '1', true), ('stream_id, version', '5 2', true),
-				 ('event_id', '4', true), ('stream_type, global_position', '6 1', false))
-			AS e (columns, indkey, isunique)
+	FROM (VALUES ('global_position', '1', '0', true), ('stream_id, version', '5 2', '950 0', true),
+				 ('event_id', '4', '0', true), ('stream_type, global_position', '6 1', '950 0', false))
+			AS e (columns, indkey, indcollation, isunique)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_index i
 		WHERE i.indrelid = 'eventstore.events'::regclass AND i.indkey::text = e.indkey
+			AND i.indcollation::text = e.indcollation AND i.indoption::text IN ('0', '0 0')
 			AND i.indisunique = e.isunique AND i.indisvalid AND i.indisready
 			AND i.indimmediate AND i.indpred IS NULL)
 
@@ -451,7 +463,8 @@ AS $$
 	UNION ALL
 	SELECT 'the guard stands, for everyone',
 		   format('trigger %s is missing, altered or not enabled ALWAYS', e.tgname)
-	FROM (VALUES ('guard_update', 16 + 2), ('guard_delete', 8 + 2), ('guard_truncate', 32 + 2))
+	FROM (VALUES ('guard_update', 16 + 2), ('guard_delete', 8 + 2), ('guard_truncate', 32 + 2),
+				 ('guard_update_row', 16 + 2 + 1), ('guard_delete_row', 8 + 2 + 1))
 			AS e (tgname, tgtype)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t
@@ -521,6 +534,12 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF role_name = 'public' THEN
+		RAISE EXCEPTION 'rights on the event store are not granted to PUBLIC'
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'Every role of the database would have them.',
+				  HINT = 'Name a role.';
+	END IF;
 	EXECUTE format('GRANT USAGE ON SCHEMA eventstore TO %I', role_name);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION
 		eventstore.append_events(text, json, bigint, text),
@@ -539,6 +558,12 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF role_name = 'public' THEN
+		RAISE EXCEPTION 'rights on the event store are not granted to PUBLIC'
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'Every role of the database would have them.',
+				  HINT = 'Name a role.';
+	END IF;
 	EXECUTE format('GRANT USAGE ON SCHEMA eventstore TO %I', role_name);
 	EXECUTE format('GRANT SELECT ON eventstore.events TO %I', role_name);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION

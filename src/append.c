@@ -116,7 +116,7 @@ append(EsAppendRequest *request, EsAppendResult *result)
 	EsStream	stream;
 
 	if (es_serialize_appends)
-		es_gate_hold();
+		es_gate_serialize();
 	es_stream_lock(request->stream_id);
 
 	events = es_catalog_open_events(RowExclusiveLock);

@@ -71,6 +71,12 @@ es_append_request_derive_type(const EsAppendRequest *request)
 	int			length = VARSIZE_ANY_EXHDR(request->stream_id);
 	const char *dash = memchr(id, '-', length);
 
+	if (dash == id)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("stream_id begins with \"-\" and no stream_type is given"),
+				 errdetail("The stream type would be what precedes the first \"-\", which is nothing."),
+				 errhint("Pass stream_type, or begin stream_id with it.")));
 	return cstring_to_text_with_len(id, dash ? dash - id : length);
 }
 
@@ -484,12 +490,6 @@ read_stream_arguments(EsAppendRequest *request, FunctionCallInfo fcinfo,
 	request->stream_type = optional_text(fcinfo, stream_type);
 	if (request->stream_type != NULL)
 		check_name("stream_type", request->stream_type);
-	else if (*VARDATA_ANY(request->stream_id) == '-')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("stream_id begins with \"-\" and no stream_type is given"),
-				 errdetail("The stream type would be what precedes the first \"-\", which is nothing."),
-				 errhint("Pass stream_type, or begin stream_id with it.")));
 
 	request->has_expected_version = !PG_ARGISNULL(expected_version);
 	if (!request->has_expected_version)

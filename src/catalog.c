@@ -62,6 +62,11 @@ static const EsColumn events_columns[Natts_es_events] = {
 	{"tags", TEXTARRAYOID, false},
 };
 
+static const EsColumn watermark_columns[] = {
+	{"only_row", BOOLOID, true},
+	{"settled_position", INT8OID, true},
+};
+
 /* What the append path guarantees by construction and need not evaluate. */
 static const char *const own_checks[] = {
 	"events_names_not_empty",
@@ -133,26 +138,46 @@ find_relation(const char *name)
 	return relation;
 }
 
-static void
-check_columns(Relation events)
+static bool
+is_plain_heap(Relation table)
 {
-	TupleDesc	desc = RelationGetDescr(events);
-	bool		altered = events->rd_rel->relam != HEAP_TABLE_AM_OID;
+	return table->rd_rel->relkind == RELKIND_RELATION &&
+		table->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		!table->rd_rel->relispartition;
+}
 
-	altered |= desc->natts != Natts_es_events;
-	for (int i = 0; i < Natts_es_events && !altered; i++)
+/*
+ * Does the table have these columns, and none behind them but dropped ones?
+ */
+static bool
+has_columns(Relation table, const EsColumn *columns, int ncolumns)
+{
+	TupleDesc	desc = RelationGetDescr(table);
+
+	if (desc->natts < ncolumns)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attr = TupleDescAttr(desc, i);
 
-		altered = attr->attisdropped ||
-			attr->atttypid != events_columns[i].type ||
-			strcmp(NameStr(attr->attname), events_columns[i].name) != 0;
+		if (attr->attisdropped != (i >= ncolumns))
+			return false;
+		if (i < ncolumns &&
+			(attr->atttypid != columns[i].type ||
+			 strcmp(NameStr(attr->attname), columns[i].name) != 0))
+			return false;
 	}
+	return true;
+}
 
-	if (altered)
+static void
+check_table(Relation table, const EsColumn *columns, int ncolumns)
+{
+	if (!is_plain_heap(table) || !has_columns(table, columns, ncolumns))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("the columns or the access method of \"%s.events\" were altered", ES_SCHEMA),
+				 errmsg("the columns or the access method of \"%s.%s\" were altered",
+						ES_SCHEMA, RelationGetRelationName(table)),
 				 errdetail("The event store reads and writes this table by its original definition."),
 				 errhint("Undo the change, and keep further columns in a table of their own.")));
 }
@@ -180,7 +205,7 @@ has_foreign_constraints(Relation events)
 		if (!is_own_check(desc->constr->check[i].ccname))
 			return true;
 	}
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < Natts_es_events; i++)
 	{
 		if (TupleDescAttr(desc, i)->attnotnull && !events_columns[i].not_null)
 			return true;
@@ -293,14 +318,19 @@ look_up_catalog(void)
 {
 	EsCatalog	found;
 	Relation	events;
+	Relation	watermark;
 
 	found.events = find_relation("events");
 	found.watermark = find_relation("watermark");
 	found.position_sequence = find_relation("events_global_position_seq");
 	check_sequence(found.position_sequence);
 
+	watermark = table_open(found.watermark, AccessShareLock);
+	check_table(watermark, watermark_columns, lengthof(watermark_columns));
+	table_close(watermark, AccessShareLock);
+
 	events = table_open(found.events, AccessShareLock);
-	check_columns(events);
+	check_table(events, events_columns, Natts_es_events);
 	found.has_foreign_constraints = has_foreign_constraints(events);
 	find_indexes(&found, events);
 	table_close(events, AccessShareLock);
@@ -376,13 +406,17 @@ es_catalog_open_events_for_reading(void)
 }
 
 /*
- * The same, whatever shape the table is in.
+ * The same, whatever columns and indexes the table has.
  */
 Relation
 es_catalog_open_events_for_verification(void)
 {
-	Oid			events = find_relation("events");
+	Oid			oid = find_relation("events");
+	Relation	events;
 
-	check_may_read(events);
-	return table_open(events, AccessShareLock);
+	check_may_read(oid);
+	events = table_open(oid, AccessShareLock);
+	if (!is_plain_heap(events))
+		check_table(events, events_columns, Natts_es_events);
+	return events;
 }

@@ -9,11 +9,13 @@
  *
  * The look-up runs under the stream lock, so of two sessions that send the
  * same events to one stream at once the second sees what the first has
- * committed.  For two streams nothing is locked in common: there the second
- * finds the first one's index entry when it inserts its own, waits for the
- * first one's transaction, and is refused or goes on.  It waits outside the
- * append gate, and entries are inserted in the order of the ids, so that two
- * batches with the same ids don't wait for each other.
+ * committed.  For two streams nothing is locked in common.  There the second
+ * finds the first one's uncommitted row and waits for its transaction before
+ * it has written anything; or, if both were looking at the same moment, when
+ * it inserts its own index entry behind the first one's.  Then it is refused
+ * or goes on.  It never waits inside the append gate, and entries are inserted
+ * in the order of the ids, so that two batches with the same ids don't wait
+ * for each other.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,17 +34,53 @@
 #include "eventstore.h"
 
 /*
- * Find the event by its id; the slot then holds it.
+ * Find a row with this event id other than the one at "own_tid": committed,
+ * or of this transaction, or, then "inserter" says so, of a transaction that
+ * is still running.  The slot then holds it.
  */
 static bool
-find_event(IndexScanDesc scan, const pg_uuid_t *event_id, TupleTableSlot *slot)
+find_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
+		 ItemPointer own_tid, TupleTableSlot *slot, TransactionId *inserter)
 {
+	SnapshotData dirty;
 	ScanKeyData key;
+	IndexScanDesc scan;
+	bool		found;
 
+	InitDirtySnapshot(dirty);
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   InvalidOid, F_UUID_EQ, UUIDPGetDatum(event_id));
+	scan = es_index_beginscan(events, event_id_index, &dirty, 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	return index_getnext_slot(scan, ForwardScanDirection, slot);
+	do
+	{
+		found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	} while (found && own_tid != NULL && ItemPointerEquals(&slot->tts_tid, own_tid));
+	*inserter = found ? dirty.xmin : InvalidTransactionId;
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * The same, once every transaction has ended that might yet commit such a
+ * row.
+ */
+static bool
+find_settled_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
+				 ItemPointer own_tid, TupleTableSlot *slot)
+{
+	TransactionId inserter;
+	bool		found;
+
+	while ((found = find_row(events, event_id_index, event_id, own_tid, slot, &inserter)) &&
+		   TransactionIdIsValid(inserter))
+	{
+		ItemPointerData tid = slot->tts_tid;
+
+		ExecClearTuple(slot);
+		XactLockTableWait(inserter, events, &tid, XLTW_InsertIndex);
+	}
+	return found;
 }
 
 static int64
@@ -96,6 +134,26 @@ repeats_request(const EsAppendRequest *request, int index,
 }
 
 /*
+ * Take the stored event in the slot for the request's event number "index",
+ * or raise ST003.
+ */
+static void
+note_repetition(const EsAppendRequest *request, int index,
+				EsAppendResult *result, TupleTableSlot *slot)
+{
+	result->last_version = int64_column(slot, Anum_es_events_version);
+	result->last_position = int64_column(slot, Anum_es_events_global_position);
+	if (index == 0)
+	{
+		result->first_version = result->last_version;
+		result->first_position = result->last_position;
+		result->deduplicated = true;
+	}
+	if (!result->deduplicated || !repeats_request(request, index, result, slot))
+		report_duplicate(&request->events[index].event_id, slot);
+}
+
+/*
  * Look the request's event ids up.  False: none is stored.  True: all are,
  * just as the request would store them, and "result" tells where.  Anything
  * else is an error, ST003.
@@ -104,97 +162,47 @@ bool
 es_dedup_look_up(EsAppendRequest *request, Relation events,
 				 Relation event_id_index, EsAppendResult *result)
 {
-	IndexScanDesc scan;
 	TupleTableSlot *slot;
-	int			nstored = 0;
 
 	if (!request->has_given_ids)
 		return false;
 
 	slot = table_slot_create(events, NULL);
-	scan = es_index_beginscan(events, event_id_index, SnapshotSelf, 1);
-
 	for (int i = 0; i < request->nevents; i++)
 	{
-		EsEvent    *event = &request->events[i];
+		const EsEvent *event = &request->events[i];
 
 		CHECK_FOR_INTERRUPTS();
 		request->current_event = i + 1;
 
-		if (event->has_event_id && find_event(scan, &event->event_id, slot))
-		{
-			result->last_version = int64_column(slot, Anum_es_events_version);
-			result->last_position = int64_column(slot, Anum_es_events_global_position);
-			if (i == 0)
-			{
-				result->first_version = result->last_version;
-				result->first_position = result->last_position;
-			}
-			if (nstored != i || !repeats_request(request, i, result, slot))
-				report_duplicate(&event->event_id, slot);
-			nstored++;
-		}
-		else if (nstored > 0)
+		if (event->has_event_id &&
+			find_settled_row(events, event_id_index, &event->event_id, NULL, slot))
+			note_repetition(request, i, result, slot);
+		else if (result->deduplicated)
 		{
 			/* This one is new, so those before it were no repetition. */
-			request->current_event = nstored;
-			event = &request->events[nstored - 1];
-			if (!find_event(scan, &event->event_id, slot))
-				elog(ERROR, "stored event has vanished");
-			report_duplicate(&event->event_id, slot);
+			request->current_event = i;
+			if (find_settled_row(events, event_id_index, &event[-1].event_id, NULL, slot))
+				report_duplicate(&event[-1].event_id, slot);
+			elog(ERROR, "stored event has vanished");
 		}
 	}
 	request->current_event = 0;
-
-	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-
-	result->deduplicated = nstored > 0;
 	return result->deduplicated;
 }
 
 /*
  * An entry that was just inserted for the row at "tid" may have company.
- * Wait for the transactions that might yet commit another row with this id;
- * return when there is none, raise ST003 when there is one.
+ * Return when it has none, raise ST003 when it has.
  */
 void
 es_dedup_check_inserted(Relation events, Relation event_id_index,
 						const pg_uuid_t *event_id, ItemPointer tid)
 {
 	TupleTableSlot *slot = table_slot_create(events, NULL);
-	ScanKeyData key;
-	bool		conflict_is_open;
 
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
-						   InvalidOid, F_UUID_EQ, UUIDPGetDatum(event_id));
-	do
-	{
-		SnapshotData dirty;
-		IndexScanDesc scan;
-		TransactionId inserter = InvalidTransactionId;
-		ItemPointerData other;
-
-		InitDirtySnapshot(dirty);
-		scan = es_index_beginscan(events, event_id_index, &dirty, 1);
-		index_rescan(scan, &key, 1, NULL, 0);
-		while (index_getnext_slot(scan, ForwardScanDirection, slot))
-		{
-			if (ItemPointerEquals(&slot->tts_tid, tid))
-				continue;
-			if (!TransactionIdIsValid(dirty.xmin))
-				report_duplicate(event_id, slot);
-			inserter = dirty.xmin;
-			other = slot->tts_tid;
-			break;
-		}
-		index_endscan(scan);
-		ExecClearTuple(slot);
-
-		conflict_is_open = TransactionIdIsValid(inserter);
-		if (conflict_is_open)
-			XactLockTableWait(inserter, events, &other, XLTW_InsertIndex);
-	} while (conflict_is_open);
-
+	if (find_settled_row(events, event_id_index, event_id, tid, slot))
+		report_duplicate(event_id, slot);
 	ExecDropSingleTupleTableSlot(slot);
 }

@@ -45,6 +45,9 @@
 #define MAX_TURN_EVENTS 1000
 #define MAX_TURN_BYTES	(1024 * 1024)
 
+/* What header, fixed-width columns and padding take of a row. */
+#define MAX_FIXED_SIZE	200
+
 typedef struct EventWriter
 {
 	EsAppendRequest *request;
@@ -177,6 +180,8 @@ fill_slot(EventWriter *writer, TupleTableSlot *slot, const EsEvent *event, int64
 	const EsAppendRequest *request = writer->request;
 
 	ExecClearTuple(slot);
+	/* Columns that were added and dropped again stay null. */
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	set_column(slot, Anum_es_events_global_position, true, Int64GetDatum(0));
 	set_column(slot, Anum_es_events_version, true, Int64GetDatum(version));
 	set_column(slot, Anum_es_events_created_at, true, TimestampTzGetDatum(writer->created_at));
@@ -199,11 +204,20 @@ fill_slot(EventWriter *writer, TupleTableSlot *slot, const EsEvent *event, int64
 }
 
 static Size
-payload_size(const EsEvent *event)
+size_of(const void *value)
 {
-	return (event->data ? VARSIZE_ANY(event->data) : 0) +
-		(event->binary_data ? VARSIZE_ANY(event->binary_data) : 0) +
-		(event->metadata ? VARSIZE_ANY(event->metadata) : 0);
+	return value ? VARSIZE_ANY(value) : 0;
+}
+
+/*
+ * About how large the event's row is, uncompressed; never less.
+ */
+static Size
+row_size(const EsAppendRequest *request, const EsEvent *event)
+{
+	return MAX_FIXED_SIZE + size_of(request->stream_id) + size_of(request->stream_type) +
+		size_of(event->event_type) + size_of(event->data) + size_of(event->binary_data) +
+		size_of(event->content_type) + size_of(event->metadata) + size_of(event->tags);
 }
 
 /*
@@ -213,11 +227,11 @@ static int
 size_turn(const EsAppendRequest *request, int first)
 {
 	int			last = Min(request->nevents, first + MAX_TURN_EVENTS);
-	Size		size = payload_size(&request->events[first]);
+	Size		size = row_size(request, &request->events[first]);
 	int			next = first + 1;
 
 	while (next < last && size < MAX_TURN_BYTES)
-		size += payload_size(&request->events[next++]);
+		size += row_size(request, &request->events[next++]);
 	return next - first;
 }
 
@@ -278,6 +292,25 @@ insert_entries(EventWriter *writer, EsIndexKind kind, Datum *values, ItemPointer
 	}
 }
 
+/*
+ * Lock the TOAST table if a row of the turn may have to go there.
+ */
+static void
+lock_toast_table(EventWriter *writer, int first, int nevents)
+{
+	const EsAppendRequest *request = writer->request;
+	Oid			toast_table = writer->events->rd_rel->reltoastrelid;
+
+	for (int i = first; i < first + nevents && OidIsValid(toast_table); i++)
+	{
+		if (row_size(request, &request->events[i]) > TOAST_TUPLE_THRESHOLD)
+		{
+			LockRelationOid(toast_table, RowExclusiveLock);
+			return;
+		}
+	}
+}
+
 static void
 insert_rows(EventWriter *writer, int nevents)
 {
@@ -299,16 +332,14 @@ insert_rows(EventWriter *writer, int nevents)
  * position index.
  */
 static void
-pass_gate(EventWriter *writer, int nevents)
+pass_gate(EventWriter *writer, int first, int nevents)
 {
 	Oid			sequence = writer->position_sequence;
-	Oid			toast_table = writer->events->rd_rel->reltoastrelid;
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();
 	LockRelationOid(sequence, RowExclusiveLock);
-	if (OidIsValid(toast_table))
-		LockRelationOid(toast_table, RowExclusiveLock);
+	lock_toast_table(writer, first, nevents);
 
 	es_gate_enter();
 	ES_WAIT_POINT("gate-entered");
@@ -420,7 +451,7 @@ write_turn(EventWriter *writer, int first, int nevents)
 		fill_slot(writer, writer->slots[i], &writer->request->events[first + i],
 				  writer->version_before + first + i + 1);
 
-	pass_gate(writer, nevents);
+	pass_gate(writer, first, nevents);
 	insert_stream_entries(writer, first, nevents);
 	insert_category_entries(writer, nevents);
 	run_executor(writer, first, nevents);

@@ -212,9 +212,9 @@ extern void es_dedup_check_inserted(Relation events, Relation event_id_index,
 
 extern void es_gate_enter(void);
 extern void es_gate_leave(void);
-extern void es_gate_hold(void);
 extern bool es_gate_is_empty(void);
 extern void es_gate_wait_until_left(void);
+extern void es_gate_serialize(void);
 
 /* ---- append_executor.c ---- */
 

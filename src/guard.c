@@ -3,12 +3,12 @@
  * guard.c
  *	  Events are immutable.
  *
- * The statement triggers on eventstore.events that call this are ENABLE
- * ALWAYS, so they fire for the owner, for superusers and under
- * session_replication_role = replica, also where no row matches and for the
- * UPDATE of an INSERT ... ON CONFLICT or MERGE.  A logical-replication apply
- * worker repeats what was permitted on the publisher: its row changes fire
- * no statement triggers, and its TRUNCATE passes here.
+ * The triggers on eventstore.events that call this are ENABLE ALWAYS, so
+ * they fire for the owner, for superusers and under
+ * session_replication_role = replica.  Statement triggers refuse a command
+ * also where no row matches; row triggers refuse what comes by way of a
+ * parent table.  A logical-replication apply worker repeats what was
+ * permitted on the publisher, and passes.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,18 @@ command_name(TriggerEvent event)
 	return "TRUNCATE";
 }
 
+/*
+ * What a BEFORE trigger returns to let the command go on.
+ */
+static HeapTuple
+unchanged_row(const TriggerData *trigger)
+{
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		return NULL;
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		trigger->tg_newtuple : trigger->tg_trigtuple;
+}
+
 Datum
 eventstore_guard(PG_FUNCTION_ARGS)
 {
@@ -45,7 +57,7 @@ eventstore_guard(PG_FUNCTION_ARGS)
 				 errhint("Use it in a trigger only.")));
 
 	if (IsLogicalWorker())
-		return PointerGetDatum(NULL);
+		return PointerGetDatum(unchanged_row(trigger));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_IMMUTABLE_EVENTS),

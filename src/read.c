@@ -153,7 +153,7 @@ begin_read(EsRead *read, FunctionCallInfo fcinfo, int64 max_count)
 static Datum
 end_read(EsRead *read)
 {
-	table_close(read->events, AccessShareLock);
+	table_close(read->events, NoLock);	/* rows may point to its TOAST table */
 	return (Datum) 0;
 }
 
@@ -234,7 +234,7 @@ Datum
 eventstore_read_stream_backwards(PG_FUNCTION_ARGS)
 {
 	Datum		stream_id = required_argument(fcinfo, 0, "stream_id");
-	int64		from_version = optional_number(fcinfo, 1, 1, PG_INT64_MAX, "from_version");
+	int64		from_version = optional_number(fcinfo, 1, 0, PG_INT64_MAX, "from_version");
 	EsRead		read;
 	ScanKeyData keys[2];
 

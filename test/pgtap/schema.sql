@@ -167,7 +167,9 @@ SELECT set_eq(
 	$$VALUES
 	  ('CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
-	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A')$$,
+	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A')$$,
 	'the guard stands ALWAYS, and there is no other trigger');
 SELECT is_empty(
 	$$SELECT rulename FROM pg_rules WHERE schemaname = 'eventstore'$$,

@@ -110,10 +110,10 @@ SELECT last_version FROM eventstore.append_event('Order-1', 'T', '3', 2);
 ALTER TABLE eventstore.events RENAME TO facts;
 SELECT eventstore.append_event('Order-1', 'T', '1');
 ALTER TABLE eventstore.facts RENAME TO events;
+SELECT last_version FROM eventstore.append_event('Order-1', 'T', '4', 3);
 ALTER SEQUENCE eventstore.events_global_position_seq CACHE 10;
 SELECT eventstore.append_event('Order-1', 'T', '1');
 ALTER SEQUENCE eventstore.events_global_position_seq CACHE 1;
-SELECT last_version FROM eventstore.append_event('Order-1', 'T', '4', 3);
 
 -- The indexes can be rebuilt and replaced under a session that uses them.
 REINDEX TABLE eventstore.events;

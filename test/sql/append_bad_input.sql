@@ -98,10 +98,9 @@ FROM (VALUES
 	('schema_version', '2147483648')) AS v (key, value);
 SELECT pg_temp.try_event('{"event_type":"","data":1}');
 
--- base64: the wording is PostgreSQL's and varies
-SELECT value, split_part(pg_temp.outcome(format('SELECT eventstore.append_events(''Bad-1'', %L)',
-	format('[{"event_type":"T","binary_data":%s}]', value))), ':', 1)
-FROM (VALUES ('"!"'), ('"AAH"'), ('"AAH/A"')) AS v (value);
+-- base64
+SELECT pg_temp.try_event(format('{"event_type":"T","binary_data":%s}', value))
+FROM (VALUES ('"!"'), ('"AAH"'), ('"AAH/A"'), ('"AA-_"')) AS v (value);
 
 -- payloads: one, and only one
 SELECT pg_temp.try_event(event) FROM (VALUES

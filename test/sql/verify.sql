@@ -17,7 +17,8 @@ SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE
 
 -- A broken event is repaired by a rollback.
 BEGIN;
-ALTER TABLE eventstore.events DISABLE TRIGGER guard_update, DISABLE TRIGGER guard_delete;
+ALTER TABLE eventstore.events DISABLE TRIGGER guard_update, DISABLE TRIGGER guard_delete,
+	DISABLE TRIGGER guard_update_row, DISABLE TRIGGER guard_delete_row;
 SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";
 SAVEPOINT s;
 DELETE FROM eventstore.events WHERE stream_id = 'Order-1' AND version = 2;

@@ -252,7 +252,7 @@ my $on_primary = start_follower($primary, 'all', 50);
 my $sampler = start_sampler($standby);
 my $careless = start_follower($standby, 'careless', 1000);
 
-my ($expected, @appenders) = start_appenders($primary, 8, 200);
+my ($expected, @appenders) = start_appenders($primary, 8, 150);
 my $gate_keeper = start_gate_keeper($primary);
 my $control = session($standby);
 while ($primary->safe_psql('postgres',

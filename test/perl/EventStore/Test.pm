@@ -31,6 +31,9 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use File::Basename qw(basename dirname);
+use File::Copy qw(copy);
+use File::Path qw(mkpath);
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -40,6 +43,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_store
   has_wait_points
+  private_installation
   append
   start_psql
   finish_psql
@@ -67,7 +71,7 @@ our @EXPORT = qw(
 # Every wait of the tests ends after this many seconds at the latest.
 our $patience = $PostgreSQL::Test::Utils::timeout_default;
 
-my $directory = PostgreSQL::Test::Utils::tempdir('eventstore');
+my $directory;
 my $nscripts = 0;
 
 # What a follower reports of an event.
@@ -230,6 +234,62 @@ SELECT count(*) FROM pg_settings WHERE name = 'eventstore.wait_points'});
 
 =pod
 
+=item private_installation()
+
+Make an installation of PostgreSQL whose extension directory can be written
+to.  Returns its path, for new_store(), and that of the extension directory.
+
+The server looks for its files relative to its own place, so this needs copies
+of the programs that look for it, and links to everything else.
+
+=cut
+
+sub private_installation
+{
+	my %path;
+
+	foreach my $what ('bindir', 'sharedir', 'pkglibdir')
+	{
+		chomp($path{$what} = `pg_config --$what`);
+	}
+
+	my $root = PostgreSQL::Test::Utils::tempdir_short;
+	my ($shared) = "$path{bindir}\n$path{sharedir}" =~ m{^(.*/).*\n\1};
+	my %private = map { $_ => $path{$_} =~ s{^\Q$shared\E}{$root/}r } keys %path;
+
+	mkpath($_) foreach $private{bindir}, dirname($private{pkglibdir}),
+	  "$private{sharedir}/extension";
+	link_all($path{bindir}, $private{bindir}, qr/^(postgres|initdb|pg_ctl)$/);
+	link_all($path{sharedir}, $private{sharedir}, qr/^extension$/);
+	link_all("$path{sharedir}/extension", "$private{sharedir}/extension");
+	symlink($path{pkglibdir}, $private{pkglibdir}) or die "symlink: $!"
+	  if !-e $private{pkglibdir};
+
+	foreach my $program ('postgres', 'initdb', 'pg_ctl')
+	{
+		copy("$path{bindir}/$program", "$private{bindir}/$program") or die "copy: $!";
+		chmod(0755, "$private{bindir}/$program");
+	}
+	return (dirname($private{bindir}), "$private{sharedir}/extension");
+}
+
+# Link what is in a directory, but for some names.
+sub link_all
+{
+	my ($from, $to, $except) = @_;
+
+	foreach my $file (glob "$from/*")
+	{
+		my $name = basename($file);
+
+		next if defined $except && $name =~ $except;
+		symlink($file, "$to/$name") or die "symlink: $!";
+	}
+	return;
+}
+
+=pod
+
 =item append(node, stream, ...)
 
 Append one event to each of the streams; returns the last position.
@@ -261,10 +321,18 @@ Start psql with the arguments in the background; what it says goes to files.
 
 =cut
 
+sub scratch_file
+{
+	my ($name) = @_;
+
+	$directory //= PostgreSQL::Test::Utils::tempdir('eventstore');
+	return "$directory/$name";
+}
+
 sub start_psql
 {
 	my ($node, $name, @arguments) = @_;
-	my $base = sprintf '%s/%d_%s_%s', $directory, ++$nscripts, $node->name, $name;
+	my $base = scratch_file(join '_', ++$nscripts, $node->name, $name);
 	my %process = (name => $name, out => "$base.out", err => "$base.err");
 
 	$process{run} = IPC::Run::start(
@@ -327,7 +395,7 @@ sub start_appenders
 	foreach my $appender (1 .. $count)
 	{
 		my $name = "appender" . ($params{round} // '') . "_$appender";
-		my $file = "$directory/$name.sql";
+		my $file = scratch_file("$name.sql");
 		my $script = "SET statement_timeout = '${patience}s';\n\\o /dev/null\n";
 
 		$script .= q{
@@ -764,6 +832,8 @@ FROM eventstore.events WHERE data->>'tag' IS NOT NULL GROUP BY 1});
 	is_deeply(\%stored, \%wanted,
 		'stored are the ' . keys(%wanted) . ' committed transactions, each of them whole');
 	check_streams($node);
+	is($node->safe_psql('postgres', 'SELECT * FROM eventstore.verify()'),
+		'', 'verify() finds nothing');
 	return;
 }
 
