@@ -371,7 +371,7 @@ ordinary()
 	"${become[@]}" env -i "${settings[@]}" \
 		HOME="$WORK/tmp" TMPDIR="$WORK/tmp" WORK="$WORK" \
 		PATH="$PG_BIN:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" \
-		LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" USER="$RUN_AS" "$@"
+		LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" USER="$RUN_AS" "$@"
 }
 
 # In a process group of its own, so that setup_end() can end all of it, and

@@ -99,7 +99,9 @@ sub new_store
 	  PostgreSQL::Test::Cluster->new($name,
 		$params{install_path} ? (install_path => $params{install_path}) : ());
 
-	$node->init(allows_streaming => $params{streaming});
+	$node->init(
+		allows_streaming => $params{streaming},
+		extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', qq{
 log_statement = none
 max_connections = 50
