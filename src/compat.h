@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  What differs between the supported major versions of PostgreSQL, each
- *	  with the upstream change that made the difference.
+ *	  What differs between the major versions of PostgreSQL, each with the
+ *	  version and the change that made the difference.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 
-/* 18: index_beginscan() got an instrumentation argument (0fbceae841). */
+/* 18: index_beginscan() got an instrumentation argument. */
 #if PG_VERSION_NUM >= 190000
 #define es_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0, 0)
@@ -27,21 +27,21 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
-/* 17: PGPROC's lxid moved into its vxid (ab355e3a88). */
+/* 17: PGPROC's lxid moved into its vxid. */
 #if PG_VERSION_NUM >= 170000
 #define ES_MY_LXID (MyProc->vxid.lxid)
 #else
 #define ES_MY_LXID (MyProc->lxid)
 #endif
 
-/* 17: LockHeldByMe() got an argument for stronger locks (0bb2f3c8b8). */
+/* 17: LockHeldByMe() got an argument for stronger locks. */
 #if PG_VERSION_NUM >= 170000
 #define es_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
 #else
 #define es_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
-/* 18: LockAcquireExtended() got an argument for logging (6d376c3b0d). */
+/* 18: LockAcquireExtended() got an argument for logging. */
 #if PG_VERSION_NUM >= 180000
 #define es_lock_acquire_if_room(tag, mode) \
 	LockAcquireExtended(tag, mode, false, false, false, NULL, false)
@@ -50,7 +50,7 @@
 	LockAcquireExtended(tag, mode, false, false, false, NULL)
 #endif
 
-/* 16: summarizing indexes (19d8e2308b); 19: flags instead of booleans. */
+/* 16: summarizing indexes; 19: flags instead of booleans. */
 #if PG_VERSION_NUM >= 190000
 #define es_insert_index_tuples(rri, slot, estate) \
 	ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL)
@@ -72,8 +72,8 @@
 #endif
 
 /*
- * 16: permissions moved out of range table entries (a61b1f7482);
- * 18: unpruned relations (525392d572).
+ * 16: permissions moved out of range table entries;
+ * 18: unpruned relations.
  */
 static inline void
 es_init_range_table(EState *estate, RangeTblEntry *rte)
