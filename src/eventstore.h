@@ -10,7 +10,7 @@
 #define EVENTSTORE_H
 
 #include "access/genam.h"
-#include "access/htup.h"
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -19,6 +19,7 @@
 #include "utils/array.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
 /* The columns of eventstore.events. */
@@ -321,8 +322,135 @@ extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 afte
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);
 
+/* ---- partition_scan.c ---- */
+
+/* Names, sorted. */
+typedef struct EsNameSet
+{
+	text	  **names;
+	int			nnames;
+} EsNameSet;
+
+/* Partitions as they were before their number was changed. */
+typedef struct EsLayout
+{
+	int			partitions;
+	int64	   *checkpoints;
+} EsLayout;
+
+/* A stream that waits for an event that failed, or catches up behind one. */
+typedef struct EsWaitingStream
+{
+	text	   *stream_id;
+	int64		position;		/* from here on its events wait */
+	int64		version;		/* that at the position, or a lower one */
+	int64		failed_position;	/* 0: none, it catches up */
+	int			attempts;
+	bool		is_early;		/* is it too early for another attempt? */
+	bool		is_suspect;		/* has a consumer that had it not answered? */
+} EsWaitingStream;
+
+/* What a partition of a subscription consists of. */
+typedef struct EsSelection
+{
+	EsNameSet  *stream_types;	/* NULL: all */
+	EsNameSet  *event_types;	/* NULL: all */
+	int			partition;
+	int			partitions;
+	EsLayout   *layouts;
+	int			nlayouts;
+	EsWaitingStream *waiting;	/* ordered by stream_id */
+	int			nwaiting;
+	int64	   *parked;			/* positions, ordered */
+	int			nparked;
+} EsSelection;
+
+typedef struct EsPartitionScan EsPartitionScan;
+
+extern int	es_stream_partition(const text *stream_id, int partitions);
+extern EsNameSet *es_name_set_make(ArrayType *array);
+extern bool es_selection_wants(const EsSelection *selection, HeapTuple row,
+							   TupleDesc descriptor);
+extern EsPartitionScan *es_partition_scan_begin(Relation events, Snapshot snapshot,
+												const EsSelection *selection,
+												int64 after_position);
+extern HeapTuple es_partition_scan_next(EsPartitionScan *scan);
+extern int64 es_partition_scan_reached(EsPartitionScan *scan);
+extern void es_partition_scan_end(EsPartitionScan *scan);
+
+/* ---- books.c ---- */
+
+typedef struct EsBooks
+{
+	Oid			user;
+	int			security_context;
+} EsBooks;
+
+#define ES_MAX_STATEMENT_ARGUMENTS 10
+
+typedef struct EsStatement
+{
+	const char *text;
+	Oid			types[ES_MAX_STATEMENT_ARGUMENTS];	/* of the arguments */
+	struct _SPI_plan *plan;
+} EsStatement;
+
+extern void es_books_open(EsBooks *books);
+extern void es_books_close(EsBooks *books);
+extern int	es_books_run(EsStatement *statement, Datum *arguments, const char *nulls);
+extern Datum es_books_get(int row, int column, bool *isnull);
+
+/* ---- fetch.c ---- */
+
+/* A call of fetch_events(), and the partition that it has taken. */
+typedef struct EsFetch
+{
+	Datum		subscription_id;
+	Datum		consumer;
+	int			max_count;
+	Datum		lease;
+	int64		revision;
+	int			max_attempts;
+	EsSelection selection;
+
+	int64		checkpoint;
+	int64		scanned_to;
+	int64		fetched_to;		/* 0: nothing behind the checkpoint in hand */
+	int64		tried_to;
+	int			attempts;
+
+	Relation	events;
+	Snapshot	snapshot;
+	TupleDesc	result_descriptor;
+	Tuplestorestate *result;
+	int			nrows;			/* handed out */
+} EsFetch;
+
+extern void es_fetch_hand_out(EsFetch *fetch, HeapTuple row, int attempt);
+
+/* ---- retries.c ---- */
+
+extern void es_retries_load(EsFetch *fetch, bool was_held);
+extern bool es_retries_hand_out(EsFetch *fetch);
+
 /* ---- uuid_v7.c ---- */
 
 extern void es_uuid_v7_generate(pg_uuid_t *uuid);
+
+/* ---- the columns of a row of events ---- */
+
+static inline int64
+es_event_bigint(HeapTuple row, TupleDesc descriptor, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt64(heap_getattr(row, column, descriptor, &isnull));
+}
+
+static inline int64
+es_event_position(HeapTuple row, TupleDesc descriptor)
+{
+	return es_event_bigint(row, descriptor, Anum_es_events_global_position);
+}
 
 #endif							/* EVENTSTORE_H */
