@@ -276,6 +276,15 @@ AS 'MODULE_PATHNAME', 'eventstore_settled_position';
 COMMENT ON FUNCTION eventstore.settled_position(bigint) IS
 	'the position up to which a follower can read now without missing an event';
 
+CREATE FUNCTION eventstore.wait_for_events(
+	after_position bigint,
+	timeout interval DEFAULT '30 s')
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'eventstore_wait_for_events';
+COMMENT ON FUNCTION eventstore.wait_for_events(bigint, interval) IS
+	'wait until there are settled events behind a position, and return the settled position';
+
 CREATE FUNCTION eventstore.advance_watermark()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
@@ -1511,7 +1520,8 @@ BEGIN
 		eventstore.read_category(text, bigint, bigint),
 		eventstore.read_event(uuid),
 		eventstore.stream_version(text),
-		eventstore.settled_position(bigint)
+		eventstore.settled_position(bigint),
+		eventstore.wait_for_events(bigint, interval)
 		TO %I', role_name);
 END
 $$;

@@ -5,7 +5,8 @@
  *
  * An append goes through the same steps in the same order each time: parse
  * (append_request.c), lock the stream and look up its version (stream.c),
- * deduplicate (dedup.c), check the expected version, write (event_writer.c).
+ * deduplicate (dedup.c), check the expected version, write (event_writer.c),
+ * note what to notify the listeners of (notify.c).
  *
  * Rights: whoever may execute the functions may append.  The direct path
  * passes by the executor's checks, so no right on the table is needed, and
@@ -159,6 +160,8 @@ run_append(FunctionCallInfo fcinfo, ReadRequest read_request)
 	read_request(&request, fcinfo);
 	check_transaction_can_append();
 	append(&request, &result);
+	if (!result.deduplicated)
+		es_notify_appended(result.last_position);
 	error_context_stack = callback.previous;
 
 	MemoryContextSwitchTo(old);

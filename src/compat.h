@@ -14,6 +14,7 @@
 #include "parser/parse_relation.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/wait_event.h"
 
 /* 18: index_beginscan() got an instrumentation argument. */
 #if PG_VERSION_NUM >= 190000
@@ -48,6 +49,20 @@
 #else
 #define es_lock_acquire_if_room(tag, mode) \
 	LockAcquireExtended(tag, mode, false, false, false, NULL)
+#endif
+
+/* 17: the number of a process got a variable of its own. */
+#if PG_VERSION_NUM >= 170000
+#define ES_MY_PROC_NUMBER MyProcNumber
+#else
+#define ES_MY_PROC_NUMBER (MyProc->pgprocno)
+#endif
+
+/* 17: extensions can name what they wait for. */
+#if PG_VERSION_NUM >= 170000
+#define es_wait_event_new(name) WaitEventExtensionNew(name)
+#else
+#define es_wait_event_new(name) ((void) (name), PG_WAIT_EXTENSION)
 #endif
 
 /* 16: summarizing indexes; 19: flags instead of booleans. */

@@ -63,7 +63,17 @@ extern PGDLLEXPORT void _PG_init(void);
 
 /* ---- settings.c ---- */
 
+/* Who notifies the listeners of an append? */
+typedef enum EsNotify
+{
+	ES_NOTIFY_OFF,
+	ES_NOTIFY_TRANSACTION,
+	ES_NOTIFY_WORKER
+} EsNotify;
+
 extern bool es_serialize_appends;
+extern int	es_notify;			/* EsNotify */
+extern int	es_watermark_interval;	/* milliseconds */
 
 extern void es_settings_define(void);
 
@@ -309,11 +319,15 @@ typedef struct EsWalk
 
 #define ES_WALK_TO_END PG_INT64_MAX
 
+extern EsWalk *es_walk_begin_settling(Relation events, Snapshot snapshot,
+									  int64 after_position);
 extern EsWalk *es_walk_begin(Relation events, Snapshot snapshot,
 							 int64 after_position);
 extern HeapTuple es_walk_next_event(EsWalk *walk, int64 max_events);
 extern int64 es_walk_settle(EsWalk *walk, int64 limit);
 extern void es_walk_end(EsWalk *walk);
+extern int64 es_settled_position(Relation events, Snapshot snapshot,
+								 int64 after_position, bool *is_at_end);
 
 /* ---- settled_floor.c ---- */
 
@@ -432,6 +446,11 @@ extern void es_fetch_hand_out(EsFetch *fetch, HeapTuple row, int attempt);
 
 extern void es_retries_load(EsFetch *fetch, bool was_held);
 extern bool es_retries_hand_out(EsFetch *fetch);
+/* ---- notify.c ---- */
+
+extern void es_notify_appended(int64 last_position);
+extern void es_notify_store_dropped(void);
+extern void es_notify_send(int64 position);
 
 /* ---- uuid_v7.c ---- */
 

@@ -295,17 +295,6 @@ eventstore_read_all(PG_FUNCTION_ARGS)
 }
 
 /*
- * Begin a walk where all before is settled anyway.
- */
-static EsWalk *
-begin_settling_walk(Relation events, Snapshot snapshot, int64 after_position)
-{
-	int64		floor = es_settled_floor_get(events, snapshot, after_position);
-
-	return es_walk_begin(events, snapshot, floor);
-}
-
-/*
  * read_all_backwards(before_position bigint, max_count bigint)
  *
  * The store's events, newest first, from before "before_position"; null
@@ -322,7 +311,7 @@ eventstore_read_all_backwards(PG_FUNCTION_ARGS)
 
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
 
-	walk = begin_settling_walk(read.events, read.snapshot, 0);
+	walk = es_walk_begin_settling(read.events, read.snapshot, 0);
 	init_bigint_key(&keys[0], 1, BTLessStrategyNumber, F_INT8LT, before_position);
 	init_bigint_key(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
 					es_walk_settle(walk, ES_WALK_TO_END));
@@ -364,7 +353,7 @@ eventstore_read_category(PG_FUNCTION_ARGS)
 	ScanKeyData keys[2];
 
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
-	walk = begin_settling_walk(read.events, read.snapshot, after_position);
+	walk = es_walk_begin_settling(read.events, read.snapshot, after_position);
 	init_text_key(&keys[0], 1, stream_type);
 	init_bigint_key(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, after_position);
 	read_index(&read, es_catalog_get()->indexes[ES_CATEGORY_INDEX], keys, 2,
@@ -384,10 +373,8 @@ eventstore_settled_position(PG_FUNCTION_ARGS)
 {
 	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
 	Relation	events = es_catalog_open_events_for_reading();
-	EsWalk	   *walk = begin_settling_walk(events, GetActiveSnapshot(), after_position);
-	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
+	int64		settled = es_settled_position(events, GetActiveSnapshot(), after_position, NULL);
 
-	es_walk_end(walk);
 	table_close(events, AccessShareLock);
 	PG_RETURN_INT64(settled);
 }

@@ -11,12 +11,57 @@
 
 #include "eventstore.h"
 #include "wait_point.h"
+#include "wake.h"
 
 bool		es_serialize_appends = false;
+int			es_notify = ES_NOTIFY_TRANSACTION;
+int			es_watermark_interval = 1000;
 
+static const struct config_enum_entry notify_options[] = {
+	{"off", ES_NOTIFY_OFF, false},
+	{"transaction", ES_NOTIFY_TRANSACTION, false},
+	{"worker", ES_NOTIFY_WORKER, false},
+	{NULL, 0, false}
+};
+
+static bool
+check_notify(int *newval, void **extra, GucSource source)
+{
+	if (*newval == ES_NOTIFY_WORKER && !es_wake_is_installed())
+	{
+		GUC_check_errdetail("The worker needs shared memory, which is set up when the server starts.");
+		GUC_check_errhint("Add \"eventstore\" to shared_preload_libraries and restart the server.");
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Called when the library is loaded, after es_wake_install() if that is to be
+ * called at all.
+ */
 void
 es_settings_define(void)
 {
+	DefineCustomEnumVariable("eventstore.notify",
+							 "Says who notifies the listeners of appends.",
+							 "Nobody, the appending transaction, or a background worker.",
+							 &es_notify,
+							 es_wake_is_installed() ? ES_NOTIFY_WORKER : ES_NOTIFY_TRANSACTION,
+							 notify_options,
+							 PGC_USERSET,
+							 0,
+							 check_notify, NULL, NULL);
+
+	DefineCustomIntVariable("eventstore.watermark_interval",
+							"Sets how often the background worker advances the watermark.",
+							"It does so while events arrive, and not when idle.",
+							&es_watermark_interval,
+							1000, 10, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
 	DefineCustomBoolVariable("eventstore.serialize_appends",
 							 "Lets one transaction at a time append, until it ends.",
 							 "Global positions are then in commit order, "

@@ -121,6 +121,17 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 }
 
 /*
+ * Begin a walk where all before is settled anyway.
+ */
+EsWalk *
+es_walk_begin_settling(Relation events, Snapshot snapshot, int64 after_position)
+{
+	int64		floor = es_settled_floor_get(events, snapshot, after_position);
+
+	return es_walk_begin(events, snapshot, floor);
+}
+
+/*
  * End the walk, and remember what it has learned for later ones.
  */
 void
@@ -306,4 +317,22 @@ es_walk_settle(EsWalk *walk, int64 limit)
 		   walk_step(walk, limit, limit - walk->position) != NULL)
 		 /* go on */ ;
 	return walk->position;
+}
+
+/*
+ * How far a follower that has handled all up to "after_position" could read
+ * under the snapshot.  Sets *is_at_end, if that is wanted, to whether no
+ * position behind that was taken by a transaction that is still open.
+ */
+int64
+es_settled_position(Relation events, Snapshot snapshot, int64 after_position,
+					bool *is_at_end)
+{
+	EsWalk	   *walk = es_walk_begin_settling(events, snapshot, after_position);
+	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
+
+	if (is_at_end != NULL)
+		*is_at_end = !walk->stopped;
+	es_walk_end(walk);
+	return settled;
 }

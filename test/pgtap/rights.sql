@@ -54,7 +54,8 @@ SELECT set_eq(
 			 ('function read_stream', 'EXECUTE'), ('function read_stream_backwards', 'EXECUTE'),
 			 ('function read_all', 'EXECUTE'), ('function read_all_backwards', 'EXECUTE'),
 			 ('function read_category', 'EXECUTE'), ('function read_event', 'EXECUTE'),
-			 ('function stream_version', 'EXECUTE'), ('function settled_position', 'EXECUTE')$$,
+			 ('function stream_version', 'EXECUTE'), ('function settled_position', 'EXECUTE'),
+			 ('function wait_for_events', 'EXECUTE')$$,
 	'what a reader has');
 SELECT set_eq(
 	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_writer'::regrole$$,
@@ -82,6 +83,7 @@ INSERT INTO statements VALUES
 	('read', 'SELECT FROM eventstore.read_event(gen_random_uuid())'),
 	('read', 'SELECT eventstore.stream_version(''A-1'')'),
 	('read', 'SELECT eventstore.settled_position()'),
+	('read', 'SELECT eventstore.wait_for_events(0, ''0'')'),
 	('read', 'SELECT FROM eventstore.events'),
 	('append', 'SELECT eventstore.append_event(''A-1'', ''T'', ''1'')'),
 	('append', 'SELECT eventstore.append_events(''A-1'', ''[{"event_type":"T","data":1}]'')'),
