@@ -371,7 +371,14 @@ es_catalog_get(void)
 Relation
 es_catalog_open_events(LOCKMODE lockmode)
 {
-	return table_open(es_catalog_get()->events, lockmode);
+	Relation	events;
+
+	/* If it is dropped while we wait for the lock, say so; or take the new one. */
+	do
+	{
+		events = try_table_open(es_catalog_get()->events, lockmode);
+	} while (events == NULL);
+	return events;
 }
 
 /*
@@ -401,8 +408,10 @@ check_may_read(Oid events)
 Relation
 es_catalog_open_events_for_reading(void)
 {
-	check_may_read(es_catalog_get()->events);
-	return es_catalog_open_events(AccessShareLock);
+	Relation	events = es_catalog_open_events(AccessShareLock);
+
+	check_may_read(RelationGetRelid(events));
+	return events;
 }
 
 /*
