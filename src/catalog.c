@@ -373,7 +373,10 @@ es_catalog_open_events(LOCKMODE lockmode)
 {
 	Relation	events;
 
-	/* If it is dropped while we wait for the lock, say so; or take the new one. */
+	/*
+	 * If it is dropped while we wait for the lock, say so; or take the new
+	 * one.
+	 */
 	do
 	{
 		events = try_table_open(es_catalog_get()->events, lockmode);

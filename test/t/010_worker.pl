@@ -274,9 +274,13 @@ hears(append($node, 'Account-1'), 'it comes back with the extension');
 is("@{[ heard() ]}", '1', 'and announces the new positions');
 run_sql('BEGIN; DROP EXTENSION eventstore; ROLLBACK');
 hears(append($node, 'Account-1'), 'it stays when the drop is rolled back');
-run_sql('DROP EXTENSION eventstore; CREATE EXTENSION eventstore');
+append($node, 'Account-1');
+$pid = worker_pid();
+run_sql('BEGIN; DROP EXTENSION eventstore; CREATE EXTENSION eventstore; COMMIT');
 start_listening();
 hears(append($node, 'Account-1'), 'it goes on when the extension is replaced');
+is("@{[ heard() ]}", '1', 'with the new positions');
+is(worker_pid(), $pid, 'in the same process');
 
 # Commands for which nobody may be connected to the database.
 run_sql('CREATE DATABASE one');
@@ -298,7 +302,22 @@ run_sql('DROP DATABASE three');
 has_workers('postgres', 'a dropped database has no worker');
 run_sql(append_sql('Account-1'), 'two');
 has_workers('postgres,two', 'the copy has its own');
+
+# A worker that is held up is terminated.
+run_sql(q{
+CREATE FUNCTION tarry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_sleep(600);
+	RETURN NEW;
+END $$;
+CREATE TRIGGER tarry BEFORE INSERT ON eventstore.watermark
+	FOR EACH ROW EXECUTE FUNCTION tarry();} . append_sql('Account-1'), 'two');
+ok( $node->poll_query_until('postgres', q{
+SELECT EXISTS (SELECT FROM pg_stat_activity
+			   WHERE backend_type = 'eventstore worker' AND datname = 'two' AND wait_event = 'PgSleep')}),
+	'a worker is held up by a trigger');
 run_sql('DROP DATABASE two');
+has_workers('postgres', 'its database can be dropped');
 
 # A crash.
 $listener->quit;
