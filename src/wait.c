@@ -124,6 +124,22 @@ look(int64 after_position)
 }
 
 /*
+ * What the worker signals; where there is none, something that nobody does.
+ * After an error it is still known as what is slept on, so it must live on.
+ */
+static ConditionVariable *
+find_news(void)
+{
+	static ConditionVariable nobodys;
+	EsWakeSlot *slot = es_wake_get_slot();
+
+	if (slot != NULL)
+		return &slot->waiters;
+	ConditionVariableInit(&nobodys);
+	return &nobodys;
+}
+
+/*
  * Wait until all is settled up to a position behind "after_position".
  * Returns 0 at the deadline.
  */
@@ -164,19 +180,15 @@ eventstore_wait_for_events(PG_FUNCTION_ARGS)
 {
 	int64		after_position = position_argument(fcinfo);
 	TimestampTz deadline = deadline_argument(fcinfo);
-	EsWakeSlot *slot = es_wake_get_slot();
-	ConditionVariable nobodys;	/* that nobody will signal */
 	MemoryContext context;
 	MemoryContext old;
 	int64		settled;
 
 	check_isolation();
-	ConditionVariableInit(&nobodys);
 	context = AllocSetContextCreate(CurrentMemoryContext, "eventstore look",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	settled = wait_for_events(after_position, deadline,
-							  slot != NULL ? &slot->waiters : &nobodys, context);
+	settled = wait_for_events(after_position, deadline, find_news(), context);
 	ConditionVariableCancelSleep();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
