@@ -35,8 +35,6 @@
 
 #include "eventstore.h"
 
-#define ES_SCHEMA "eventstore"
-
 typedef struct EsColumn
 {
 	const char *name;
@@ -147,6 +145,27 @@ is_plain_heap(Relation table)
 }
 
 /*
+ * Does the table begin with these columns?
+ */
+static bool
+begins_with_columns(Relation table, const EsColumn *columns, int ncolumns)
+{
+	TupleDesc	desc = RelationGetDescr(table);
+
+	if (desc->natts < ncolumns)
+		return false;
+	for (int i = 0; i < ncolumns; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+
+		if (attr->attisdropped || attr->atttypid != columns[i].type ||
+			strcmp(NameStr(attr->attname), columns[i].name) != 0)
+			return false;
+	}
+	return true;
+}
+
+/*
  * Does the table have these columns, and none behind them but dropped ones?
  */
 static bool
@@ -154,17 +173,11 @@ has_columns(Relation table, const EsColumn *columns, int ncolumns)
 {
 	TupleDesc	desc = RelationGetDescr(table);
 
-	if (desc->natts < ncolumns)
+	if (!begins_with_columns(table, columns, ncolumns))
 		return false;
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = ncolumns; i < desc->natts; i++)
 	{
-		Form_pg_attribute attr = TupleDescAttr(desc, i);
-
-		if (attr->attisdropped != (i >= ncolumns))
-			return false;
-		if (i < ncolumns &&
-			(attr->atttypid != columns[i].type ||
-			 strcmp(NameStr(attr->attname), columns[i].name) != 0))
+		if (!TupleDescAttr(desc, i)->attisdropped)
 			return false;
 	}
 	return true;
@@ -320,7 +333,7 @@ look_up_catalog(void)
 	Relation	events;
 	Relation	watermark;
 
-	found.events = find_relation("events");
+	found.events = find_relation(ES_EVENTS);
 	found.watermark = find_relation("watermark");
 	found.position_sequence = find_relation("events_global_position_seq");
 	check_sequence(found.position_sequence);
@@ -423,7 +436,7 @@ es_catalog_open_events_for_reading(void)
 Relation
 es_catalog_open_events_for_verification(void)
 {
-	Oid			oid = find_relation("events");
+	Oid			oid = find_relation(ES_EVENTS);
 	Relation	events;
 
 	check_may_read(oid);
@@ -431,4 +444,38 @@ es_catalog_open_events_for_verification(void)
 	if (!is_plain_heap(events))
 		check_table(events, events_columns, Natts_es_events);
 	return events;
+}
+
+/*
+ * For logical decoding, which sees the past under a historic snapshot and
+ * can't ask es_catalog_get(): was this relation the events table?
+ */
+bool
+es_catalog_was_events(Relation relation)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
+	bool		was_events;
+
+	if (schema == NULL)
+		return false;
+	was_events = strcmp(schema, ES_SCHEMA) == 0 &&
+		strcmp(RelationGetRelationName(relation), ES_EVENTS) == 0;
+	pfree(schema);
+	return was_events;
+}
+
+/*
+ * For logical decoding: were the columns where they are read?  Further ones
+ * behind them do no harm.
+ */
+void
+es_catalog_check_past_columns(Relation events)
+{
+	if (!begins_with_columns(events, events_columns, Natts_es_events))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("the columns of \"%s.%s\" were altered when this event was inserted",
+						ES_SCHEMA, ES_EVENTS),
+				 errdetail("The event store decodes events by the table's original definition."),
+				 errhint("Move the slot past this event with pg_replication_slot_advance(), or drop the slot.")));
 }

@@ -86,6 +86,29 @@
 	heap_page_prune_opt(heap, buffer)
 #endif
 
+/* 16: _PG_output_plugin_init() is declared by the server. */
+#if PG_VERSION_NUM < 160000
+struct OutputPluginCallbacks;
+extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb);
+#endif
+
+/* 16: the server keeps clients alive during long transactions. */
+#if PG_VERSION_NUM < 160000
+#define ES_PLUGIN_KEEPS_CLIENT_ALIVE
+#endif
+
+/* 17: no struct around a decoded tuple. */
+#if PG_VERSION_NUM >= 170000
+#define es_decoded_tuple(tuple) (tuple)
+#else
+#define es_decoded_tuple(buffer) (&(buffer)->tuple)
+#endif
+
+/* 19: another name. */
+#if PG_VERSION_NUM >= 190000
+#define RepOriginId ReplOriginId
+#endif
+
 /*
  * 16: permissions moved out of range table entries;
  * 18: unpruned relations.

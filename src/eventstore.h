@@ -12,8 +12,12 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "storage/buf.h"
 #include "storage/lock.h"
 #include "utils/array.h"
@@ -21,6 +25,9 @@
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
+
+#define ES_SCHEMA "eventstore"
+#define ES_EVENTS "events"
 
 /* The columns of eventstore.events. */
 enum EsEventsColumn
@@ -106,6 +113,8 @@ extern EsIndexKind es_catalog_classify_index(Relation index);
 extern Relation es_catalog_open_events(LOCKMODE lockmode);
 extern Relation es_catalog_open_events_for_reading(void);
 extern Relation es_catalog_open_events_for_verification(void);
+extern bool es_catalog_was_events(Relation relation);
+extern void es_catalog_check_past_columns(Relation events);
 
 /* ---- append_request.c ---- */
 
@@ -336,14 +345,30 @@ extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 afte
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);
 
-/* ---- partition_scan.c ---- */
+/* ---- name_set.c ---- */
 
-/* Names, sorted. */
+/* A name, somewhere in memory. */
+typedef struct EsName
+{
+	const char *start;
+	int			length;
+} EsName;
+
+/* Names, each once, ordered by their bytes. */
 typedef struct EsNameSet
 {
-	text	  **names;
 	int			nnames;
+	EsName		names[FLEXIBLE_ARRAY_MEMBER];
 } EsNameSet;
+
+extern int	es_name_compare(const EsName *a, const EsName *b);
+extern EsName es_name_of(const text *text);
+extern EsNameSet *es_name_set_begin(int max_names);
+extern void es_name_set_finish(EsNameSet *set);
+extern EsNameSet *es_name_set_from_array(ArrayType *array);
+extern bool es_name_set_contains(const EsNameSet *set, const text *text);
+
+/* ---- partition_scan.c ---- */
 
 /* Partitions as they were before their number was changed. */
 typedef struct EsLayout
@@ -382,7 +407,6 @@ typedef struct EsSelection
 typedef struct EsPartitionScan EsPartitionScan;
 
 extern int	es_stream_partition(const text *stream_id, int partitions);
-extern EsNameSet *es_name_set_make(ArrayType *array);
 extern bool es_selection_wants(const EsSelection *selection, HeapTuple row,
 							   TupleDesc descriptor);
 extern EsPartitionScan *es_partition_scan_begin(Relation events, Snapshot snapshot,
@@ -446,6 +470,7 @@ extern void es_fetch_hand_out(EsFetch *fetch, HeapTuple row, int attempt);
 
 extern void es_retries_load(EsFetch *fetch, bool was_held);
 extern bool es_retries_hand_out(EsFetch *fetch);
+
 /* ---- notify.c ---- */
 
 extern void es_notify_appended(int64 last_position);
@@ -471,5 +496,73 @@ es_event_position(HeapTuple row, TupleDesc descriptor)
 {
 	return es_event_bigint(row, descriptor, Anum_es_events_global_position);
 }
+
+/* ---- output_options.c ---- */
+
+typedef enum EsOutputFormat
+{
+	ES_FORMAT_JSON,
+	ES_FORMAT_CLOUDEVENTS
+} EsOutputFormat;
+
+/* What the client of a logical replication slot asked for. */
+typedef struct EsOutputOptions
+{
+	EsOutputFormat format;
+	EsNameSet  *stream_types;	/* NULL: all */
+	EsNameSet  *event_types;	/* NULL: all */
+	EsNameSet  *streams;		/* NULL: all */
+	bool		transactions;	/* a message for each begin and commit, too? */
+	bool		local_only;		/* no events that came by replication? */
+	const char *source;			/* of CloudEvents: a URI reference */
+} EsOutputOptions;
+
+extern void es_output_options_parse(EsOutputOptions *options, List *given);
+
+/* ---- event_format.c ---- */
+
+/* The beginning or the end of a transaction, for a message. */
+typedef struct EsTransactionMark
+{
+	bool		is_commit;
+	TransactionId xid;
+	XLogRecPtr	commit_lsn;
+	XLogRecPtr	end_lsn;
+	TimestampTz commit_time;
+} EsTransactionMark;
+
+extern void es_event_format_event(StringInfo out, const EsOutputOptions *options,
+								  const Datum *values, const bool *nulls);
+extern void es_event_format_mark(StringInfo out, const EsOutputOptions *options,
+								 const EsTransactionMark *mark);
+
+/* ---- json_writer.c ---- */
+
+/* An object of JSON that is being written, member by member. */
+typedef struct EsJsonWriter
+{
+	StringInfo	out;
+	char		separator;		/* what precedes the next member */
+} EsJsonWriter;
+
+extern void es_json_writer_begin(EsJsonWriter *writer, StringInfo out);
+extern void es_json_writer_end(EsJsonWriter *writer);
+extern void es_json_writer_string(EsJsonWriter *writer, const char *name,
+								  const char *value, int length);
+extern void es_json_writer_cstring(EsJsonWriter *writer, const char *name,
+								   const char *value);
+extern void es_json_writer_raw(EsJsonWriter *writer, const char *name,
+							   const char *value, int length);
+extern void es_json_writer_number(EsJsonWriter *writer, const char *name,
+								  int64 value);
+extern void es_json_writer_number_as_string(EsJsonWriter *writer,
+											const char *name, int64 value);
+extern void es_json_writer_uuid(EsJsonWriter *writer, const char *name,
+								const pg_uuid_t *value);
+extern void es_json_writer_time(EsJsonWriter *writer, const char *name,
+								TimestampTz value);
+extern void es_json_writer_base64(EsJsonWriter *writer, const char *name,
+								  const bytea *value);
+extern void es_json_append_string(StringInfo out, const char *value, int length);
 
 #endif							/* EVENTSTORE_H */

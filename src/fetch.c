@@ -197,7 +197,7 @@ get_names(int row, int column)
 	bool		isnull;
 	Datum		names = es_books_get(row, column, &isnull);
 
-	return isnull ? NULL : es_name_set_make(DatumGetArrayTypeP(names));
+	return isnull ? NULL : es_name_set_from_array(DatumGetArrayTypeP(names));
 }
 
 static void

@@ -96,54 +96,6 @@ eventstore_stream_partition(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(es_stream_partition(PG_GETARG_TEXT_PP(0), partitions));
 }
 
-/* ---- sets of names ---- */
-
-static int
-compare_texts(const text *a, const text *b)
-{
-	int			length_a = VARSIZE_ANY_EXHDR(a);
-	int			length_b = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
-
-	return order != 0 ? order : length_a - length_b;
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	return compare_texts(*(text *const *) a, *(text *const *) b);
-}
-
-/*
- * The names in an array of text, each once.
- */
-EsNameSet *
-es_name_set_make(ArrayType *array)
-{
-	EsNameSet  *set = palloc(sizeof(EsNameSet));
-	Datum	   *names;
-	int			ndistinct = 0;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, NULL, &set->nnames);
-	set->names = palloc(Max(set->nnames, 1) * sizeof(text *));
-	for (int i = 0; i < set->nnames; i++)
-		set->names[i] = DatumGetTextPP(names[i]);
-	qsort(set->names, set->nnames, sizeof(text *), compare_names);
-
-	for (int i = 0; i < set->nnames; i++)
-		if (ndistinct == 0 || compare_texts(set->names[ndistinct - 1], set->names[i]) != 0)
-			set->names[ndistinct++] = set->names[i];
-	set->nnames = ndistinct;
-	return set;
-}
-
-static bool
-is_in_set(const EsNameSet *set, const text *name)
-{
-	return bsearch(&name, set->names, set->nnames, sizeof(text *), compare_names) != NULL;
-}
-
 /* ---- what belongs to the partition ---- */
 
 static text *
@@ -175,7 +127,9 @@ is_behind_former_checkpoint(const EsSelection *selection, const text *stream_id,
 static int
 compare_waiting(const void *key, const void *member)
 {
-	return compare_texts(key, ((const EsWaitingStream *) member)->stream_id);
+	EsName		stream_id = es_name_of(((const EsWaitingStream *) member)->stream_id);
+
+	return es_name_compare(key, &stream_id);
 }
 
 /*
@@ -185,9 +139,10 @@ static bool
 stream_waits(const EsSelection *selection, const text *stream_id, int64 position)
 {
 	const EsWaitingStream *waiting = NULL;
+	EsName		name = es_name_of(stream_id);
 
 	if (selection->nwaiting > 0)
-		waiting = bsearch(stream_id, selection->waiting, selection->nwaiting,
+		waiting = bsearch(&name, selection->waiting, selection->nwaiting,
 						  sizeof(EsWaitingStream), compare_waiting);
 	return waiting != NULL && position >= waiting->position;
 }
@@ -216,11 +171,11 @@ bool
 es_selection_wants(const EsSelection *selection, HeapTuple row, TupleDesc descriptor)
 {
 	return (selection->event_types == NULL ||
-			is_in_set(selection->event_types,
-					  text_column(row, descriptor, Anum_es_events_event_type))) &&
+			es_name_set_contains(selection->event_types,
+								 text_column(row, descriptor, Anum_es_events_event_type))) &&
 		(selection->stream_types == NULL ||
-		 is_in_set(selection->stream_types,
-				   text_column(row, descriptor, Anum_es_events_stream_type)));
+		 es_name_set_contains(selection->stream_types,
+							  text_column(row, descriptor, Anum_es_events_stream_type)));
 }
 
 /*
@@ -262,13 +217,15 @@ next_of_type(EsPartitionScan *scan, TypeScan *type)
 }
 
 static void
-begin_type(EsPartitionScan *scan, TypeScan *type, text *stream_type,
+begin_type(EsPartitionScan *scan, TypeScan *type, const EsName *stream_type,
 		   Snapshot snapshot, int64 after_position)
 {
 	ScanKeyData keys[2];
 
 	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(stream_type));
+						   C_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(cstring_to_text_with_len(stream_type->start,
+																	stream_type->length)));
 	ScanKeyEntryInitialize(&keys[1], 0, 2, BTGreaterStrategyNumber, InvalidOid,
 						   InvalidOid, F_INT8GT, Int64GetDatum(after_position));
 	type->scan = es_entry_scan_begin(scan->events, scan->category_index, snapshot, 2);
@@ -304,7 +261,7 @@ es_partition_scan_begin(Relation events, Snapshot snapshot,
 	scan->ntypes = stream_types->nnames;
 	scan->types = palloc0(scan->ntypes * sizeof(TypeScan));
 	for (int i = 0; i < scan->ntypes; i++)
-		begin_type(scan, &scan->types[i], stream_types->names[i], snapshot, after_position);
+		begin_type(scan, &scan->types[i], &stream_types->names[i], snapshot, after_position);
 	return scan;
 }
 

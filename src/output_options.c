@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ *
+ * output_options.c
+ *	  The options of the output plugin.
+ *
+ * Each option is one line of a table: its name, what it may be set to, and
+ * how its value is read.  An option that isn't there, one that is given
+ * twice and one with a wrong value are refused, so that no client ever gets
+ * less or other than it asked for.
+ *
+ * A list of names is separated by commas.  A name that holds a comma, a
+ * double quote or white space at its ends is put into double quotes, where
+ * a double quote is written twice: Order-1, "a ""b"", c".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/scansup.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "eventstore.h"
+
+typedef struct OutputOption OutputOption;
+
+struct OutputOption
+{
+	const char *name;
+	const char *allowed;		/* for the hint: "Allowed is ..." */
+	bool		has_default_value;	/* when named without one: "on" */
+	void		(*parse) (const OutputOption *option, const char *value, void *target);
+	size_t		target;			/* where the result goes in EsOutputOptions */
+};
+
+static void parse_format(const OutputOption *option, const char *value, void *target);
+static void parse_switch(const OutputOption *option, const char *value, void *target);
+static void parse_origin(const OutputOption *option, const char *value, void *target);
+static void parse_source(const OutputOption *option, const char *value, void *target);
+static void parse_names(const OutputOption *option, const char *value, void *target);
+
+#define A_LIST "a list of names, separated by commas, in double quotes where needed"
+
+static const OutputOption output_options[] = {
+	{"format", "json or cloudevents", false,
+	parse_format, offsetof(EsOutputOptions, format)},
+	{"stream_types", A_LIST, false,
+	parse_names, offsetof(EsOutputOptions, stream_types)},
+	{"event_types", A_LIST, false,
+	parse_names, offsetof(EsOutputOptions, event_types)},
+	{"streams", A_LIST, false,
+	parse_names, offsetof(EsOutputOptions, streams)},
+	{"transactions", "on or off", true,
+	parse_switch, offsetof(EsOutputOptions, transactions)},
+	{"origin", "any or none", false,
+	parse_origin, offsetof(EsOutputOptions, local_only)},
+	{"source", "a URI reference", false,
+	parse_source, offsetof(EsOutputOptions, source)},
+};
+
+static void
+refuse_value(const OutputOption *option, const char *value, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", option->name, value),
+			 errdetail("%s", why),
+			 errhint("Allowed is %s.", option->allowed)));
+}
+
+/*
+ * Words
+ */
+
+static void
+parse_format(const OutputOption *option, const char *value, void *target)
+{
+	EsOutputFormat *format = target;
+
+	if (strcmp(value, "json") == 0)
+		*format = ES_FORMAT_JSON;
+	else if (strcmp(value, "cloudevents") == 0)
+		*format = ES_FORMAT_CLOUDEVENTS;
+	else
+		refuse_value(option, value, "There is no such format.");
+}
+
+static void
+parse_switch(const OutputOption *option, const char *value, void *target)
+{
+	if (!parse_bool(value, (bool *) target))
+		refuse_value(option, value, "This is not a Boolean value.");
+}
+
+static void
+parse_origin(const OutputOption *option, const char *value, void *target)
+{
+	bool	   *local_only = target;
+
+	if (strcmp(value, "none") == 0)
+		*local_only = true;
+	else if (strcmp(value, "any") == 0)
+		*local_only = false;
+	else
+		refuse_value(option, value, "Events can't be selected by the name of their origin.");
+}
+
+/*
+ * The source of CloudEvents
+ */
+
+static bool
+is_unreserved(unsigned char c)
+{
+	return !IS_HIGHBIT_SET(c) && (isalnum(c) || (c != '\0' && strchr("-._~", c)));
+}
+
+/*
+ * Does a URI reference consist of such characters (RFC 3986, section 2)?
+ */
+static bool
+has_uri_characters(const char *value)
+{
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (*p == '%')
+		{
+			if (!isxdigit((unsigned char) p[1]) || !isxdigit((unsigned char) p[2]))
+				return false;
+			p += 2;
+		}
+		else if (!is_unreserved(*p) && !strchr(":/?#[]@!$&'()*+,;=", *p))
+			return false;
+	}
+	return true;
+}
+
+static void
+parse_source(const OutputOption *option, const char *value, void *target)
+{
+	if (*value == '\0')
+		refuse_value(option, value, "The source of a CloudEvent is not empty.");
+	if (!has_uri_characters(value))
+		refuse_value(option, value,
+					 "It has a character that is not part of a URI unless it is percent-encoded.");
+	*(const char **) target = pstrdup(value);
+}
+
+/*
+ * The name of this database.  A walsender that starts to stream is not in a
+ * transaction.
+ */
+static char *
+database_name(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		is_outside = !IsTransactionState();
+	char	   *name;
+
+	if (is_outside)
+		StartTransactionCommand();
+	name = MemoryContextStrdup(context, get_database_name(MyDatabaseId));
+	if (is_outside)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return name;
+}
+
+/*
+ * "/eventstore/", and the name of the database, percent-encoded.
+ */
+static const char *
+default_source(void)
+{
+	StringInfoData source;
+
+	initStringInfo(&source);
+	appendStringInfoString(&source, "/eventstore/");
+	for (const char *p = database_name(); *p != '\0'; p++)
+	{
+		if (is_unreserved(*p))
+			appendStringInfoChar(&source, *p);
+		else
+			appendStringInfo(&source, "%%%02X", (unsigned char) *p);
+	}
+	return source.data;
+}
+
+/*
+ * Lists of names
+ */
+
+/* A list that is being read; names are written over what was read. */
+typedef struct ListReader
+{
+	const OutputOption *option;
+	const char *list;			/* for errors */
+	char	   *at;
+} ListReader;
+
+static void
+skip_space(ListReader *reader)
+{
+	while (scanner_isspace(*reader->at))
+		reader->at++;
+}
+
+/*
+ * A name in double quotes.
+ */
+static void
+read_quoted_name(ListReader *reader, EsName *name)
+{
+	char	   *to = ++reader->at;
+
+	name->start = to;
+	for (;; reader->at++)
+	{
+		if (*reader->at == '\0')
+			refuse_value(reader->option, reader->list, "A double quote is not closed.");
+		if (*reader->at == '"' && *++reader->at != '"')
+			break;
+		*to++ = *reader->at;
+	}
+	name->length = to - name->start;
+}
+
+static void
+read_bare_name(ListReader *reader, EsName *name)
+{
+	char	   *end;
+
+	name->start = reader->at;
+	while (*reader->at != '\0' && *reader->at != ',')
+	{
+		if (*reader->at == '"')
+			refuse_value(reader->option, reader->list,
+						 "A double quote is inside a name that is not in double quotes.");
+		reader->at++;
+	}
+	end = reader->at;
+	while (end > name->start && scanner_isspace(end[-1]))
+		end--;
+	name->length = end - name->start;
+}
+
+/*
+ * Read a name and what follows it.  Returns whether there is another one.
+ */
+static bool
+read_name(ListReader *reader, EsName *name)
+{
+	skip_space(reader);
+	if (*reader->at == '"')
+		read_quoted_name(reader, name);
+	else
+		read_bare_name(reader, name);
+	if (name->length == 0)
+		refuse_value(reader->option, reader->list, "A name is empty.");
+
+	skip_space(reader);
+	if (*reader->at == '\0')
+		return false;
+	if (*reader->at != ',')
+		refuse_value(reader->option, reader->list,
+					 "A comma is missing behind a name in double quotes.");
+	reader->at++;
+	return true;
+}
+
+static int
+count_commas(const char *list)
+{
+	int			ncommas = 0;
+
+	for (const char *p = list; *p != '\0'; p++)
+		ncommas += *p == ',';
+	return ncommas;
+}
+
+static void
+parse_names(const OutputOption *option, const char *value, void *target)
+{
+	ListReader	reader = {option, value, pstrdup(value)};
+	EsNameSet  *set = palloc(offsetof(EsNameSet, names) +
+							 mul_size(count_commas(value) + 1, sizeof(EsName)));
+
+	set->nnames = 0;
+	while (read_name(&reader, &set->names[set->nnames++]))
+		;
+	es_name_set_finish(set);
+	*(EsNameSet **) target = set;
+}
+
+/*
+ * Options
+ */
+
+static char *
+list_options(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(output_options); i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", output_options[i].name);
+	return list.data;
+}
+
+static const OutputOption *
+find_option(const char *name)
+{
+	for (int i = 0; i < lengthof(output_options); i++)
+	{
+		if (strcmp(output_options[i].name, name) == 0)
+			return &output_options[i];
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\"", name),
+			 errdetail("The options of output plugin \"eventstore\" are: %s.", list_options()),
+			 errhint("Use one of these, in lower case, or leave the option out.")));
+}
+
+static void
+parse_option(EsOutputOptions *options, const OutputOption *option, DefElem *given)
+{
+	const char *value = "on";
+
+	if (given->arg != NULL)
+		value = strVal(given->arg);
+	else if (!option->has_default_value)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" has no value", option->name),
+				 errdetail("Only an option that is on or off can do without."),
+				 errhint("Allowed is %s.", option->allowed)));
+	option->parse(option, value, (char *) options + option->target);
+}
+
+/*
+ * Read the options that a client gave, a list of DefElem.  The result is in
+ * the current memory context.
+ */
+void
+es_output_options_parse(EsOutputOptions *options, List *given)
+{
+	Bitmapset  *seen = NULL;
+	ListCell   *lc;
+
+	memset(options, 0, sizeof(*options));
+	foreach(lc, given)
+	{
+		DefElem    *element = lfirst(lc);
+		const OutputOption *option = find_option(element->defname);
+
+		if (bms_is_member(option - output_options, seen))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is given twice", option->name),
+					 errdetail("It can't have two values."),
+					 errhint("Give it once; lists take several names.")));
+		seen = bms_add_member(seen, option - output_options);
+		parse_option(options, option, element);
+	}
+	if (options->format == ES_FORMAT_CLOUDEVENTS && options->source == NULL)
+		options->source = default_source();
+}
