@@ -1240,6 +1240,56 @@ COMMENT ON COLUMN eventstore.parked_events.replaying IS
 	'is it being handed out again?';
 
 --
+-- Replication
+--
+
+CREATE VIEW eventstore.replication_status AS
+	SELECT s.slot_name,
+		   s.temporary,
+		   s.active,
+		   s.active_pid,
+		   s.restart_lsn,
+		   s.confirmed_flush_lsn,
+		   wal.position - s.restart_lsn AS retained_bytes,
+		   wal.position - s.confirmed_flush_lsn AS lag_bytes,
+		   s.wal_status,
+		   s.safe_wal_size,
+		   -- these came with 17
+		   (pg_catalog.to_jsonb(s) ->> 'failover')::boolean AS failover,
+		   pg_catalog.to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason
+	FROM pg_catalog.pg_replication_slots s,
+		 (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+					  THEN greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
+					  ELSE pg_catalog.pg_current_wal_lsn() END) AS wal (position)
+	WHERE s.plugin = 'eventstore' AND s.database = pg_catalog.current_database();
+COMMENT ON VIEW eventstore.replication_status IS
+	'the logical replication slots of this database that use the output plugin "eventstore"';
+COMMENT ON COLUMN eventstore.replication_status.slot_name IS
+	'name of the slot';
+COMMENT ON COLUMN eventstore.replication_status.temporary IS
+	'does it go with the session that made it?';
+COMMENT ON COLUMN eventstore.replication_status.active IS
+	'is a client connected?';
+COMMENT ON COLUMN eventstore.replication_status.active_pid IS
+	'the server process that serves the client';
+COMMENT ON COLUMN eventstore.replication_status.restart_lsn IS
+	'the oldest WAL that the slot still needs';
+COMMENT ON COLUMN eventstore.replication_status.confirmed_flush_lsn IS
+	'up to here the client has confirmed all messages';
+COMMENT ON COLUMN eventstore.replication_status.retained_bytes IS
+	'WAL that the server keeps for this slot';
+COMMENT ON COLUMN eventstore.replication_status.lag_bytes IS
+	'WAL behind what the client has confirmed';
+COMMENT ON COLUMN eventstore.replication_status.wal_status IS
+	'reserved, extended, unreserved or lost: is the WAL still there?';
+COMMENT ON COLUMN eventstore.replication_status.safe_wal_size IS
+	'bytes of WAL until the slot may be lost; null without max_slot_wal_keep_size';
+COMMENT ON COLUMN eventstore.replication_status.failover IS
+	'is the slot copied to standbys? null before PostgreSQL 17';
+COMMENT ON COLUMN eventstore.replication_status.invalidation_reason IS
+	'why the slot was lost, if it was; null before PostgreSQL 17';
+
+--
 -- Verification
 --
 
@@ -1433,23 +1483,25 @@ AS $$
 	-- the rights
 
 	UNION ALL
-	SELECT 'only the owner has rights on the tables and the sequence, but for SELECT',
+	SELECT 'only the owner has rights on the relations, but for SELECT',
 		   format('%s has %s on %s',
 				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
 				  a.privilege_type, c.oid::regclass)
 	FROM pg_class c, aclexplode(c.relacl) a
 	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
-					'eventstore.events_global_position_seq'::regclass)
+					'eventstore.events_global_position_seq'::regclass,
+					'eventstore.replication_status'::regclass)
 		AND a.grantee <> c.relowner
 		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
 
 	UNION ALL
-	SELECT 'only the owner has rights on the tables and the sequence, but for SELECT',
+	SELECT 'only the owner has rights on the relations, but for SELECT',
 		   format('%s has %s on column %s of %s',
 				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
 				  a.privilege_type, t.attname, c.oid::regclass)
 	FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
-	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass)
+	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
+					'eventstore.replication_status'::regclass)
 		AND a.grantee <> c.relowner
 		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
 
@@ -1511,7 +1563,7 @@ BEGIN
 				  HINT = 'Name a role.';
 	END IF;
 	EXECUTE format('GRANT USAGE ON SCHEMA eventstore TO %I', role_name);
-	EXECUTE format('GRANT SELECT ON eventstore.events TO %I', role_name);
+	EXECUTE format('GRANT SELECT ON eventstore.events, eventstore.replication_status TO %I', role_name);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION
 		eventstore.read_stream(text, bigint, bigint),
 		eventstore.read_stream_backwards(text, bigint, bigint),

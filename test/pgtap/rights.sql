@@ -36,7 +36,7 @@ CREATE TEMP VIEW granted AS
 		  UNION ALL
 		  SELECT 'relation ' || relname, relowner,
 				 coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))
-		  FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'S')
+		  FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'v', 'S')
 		  UNION ALL
 		  SELECT 'column ' || attname, relowner, attacl
 		  FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -51,6 +51,7 @@ SELECT is_empty(
 SELECT set_eq(
 	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_reader'::regrole$$,
 	$$VALUES ('schema eventstore', 'USAGE'), ('relation events', 'SELECT'),
+			 ('relation replication_status', 'SELECT'),
 			 ('function read_stream', 'EXECUTE'), ('function read_stream_backwards', 'EXECUTE'),
 			 ('function read_all', 'EXECUTE'), ('function read_all_backwards', 'EXECUTE'),
 			 ('function read_category', 'EXECUTE'), ('function read_event', 'EXECUTE'),
@@ -85,6 +86,7 @@ INSERT INTO statements VALUES
 	('read', 'SELECT eventstore.settled_position()'),
 	('read', 'SELECT eventstore.wait_for_events(0, ''0'')'),
 	('read', 'SELECT FROM eventstore.events'),
+	('read', 'SELECT FROM eventstore.replication_status'),
 	('append', 'SELECT eventstore.append_event(''A-1'', ''T'', ''1'')'),
 	('append', 'SELECT eventstore.append_events(''A-1'', ''[{"event_type":"T","data":1}]'')'),
 	('append', 'SELECT eventstore.uuid_v7()'),
@@ -148,7 +150,7 @@ SELECT set_eq(
 	'who may read and append may do both, and no more');
 
 -- Taken back
-REVOKE SELECT ON eventstore.events FROM regress_es_reader;
+REVOKE SELECT ON eventstore.events, eventstore.replication_status FROM regress_es_reader;
 SELECT is_empty(
 	'SELECT * FROM pg_temp.outcomes(''regress_es_reader'') WHERE state = ''permitted''',
 	'without SELECT on the table the read functions are of no use');
@@ -185,7 +187,8 @@ SELECT eventstore.append_event('A-1', 'T', '1') IS NOT NULL AS appended \gset
 ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY;
 SELECT is_empty(
 	$$SELECT * FROM pg_temp.outcomes('regress_es_heir')
-	  WHERE (state = 'permitted') <> (statement IN ('SELECT FROM eventstore.events', 'SELECT eventstore.uuid_v7()'))$$,
+	  WHERE (state = 'permitted') <> (statement IN ('SELECT FROM eventstore.events', 'SELECT FROM eventstore.replication_status',
+											   'SELECT eventstore.uuid_v7()'))$$,
 	'under row-level security only the table itself can be read, and nothing appended');
 ALTER TABLE eventstore.events FORCE ROW LEVEL SECURITY;
 SELECT is_empty(

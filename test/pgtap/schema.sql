@@ -13,7 +13,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 
-SELECT plan(33);
+SELECT plan(34);
 
 --
 -- The extension
@@ -39,6 +39,7 @@ SELECT set_eq(
 	$$SELECT c.relkind::text, c.relname::text FROM pg_class c
 	  WHERE c.relnamespace = 'eventstore'::regnamespace$$,
 	$$VALUES ('r', 'events'), ('r', 'watermark'), ('S', 'events_global_position_seq'),
+			 ('v', 'replication_status'),
 			 ('i', 'events_pkey'), ('i', 'events_stream_id_version_key'), ('i', 'events_event_id_key'),
 			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey')$$,
 	'the schema holds these relations');
@@ -52,7 +53,8 @@ SELECT is_empty(
 SELECT is_empty(
 	$$SELECT t.typname FROM pg_type t
 	  WHERE t.typnamespace = 'eventstore'::regnamespace
-	  AND t.typname NOT IN ('events', '_events', 'watermark', '_watermark')
+	  AND t.typname NOT IN ('events', '_events', 'watermark', '_watermark',
+						   'replication_status', '_replication_status')
 	  UNION ALL SELECT o.oprname FROM pg_operator o WHERE o.oprnamespace = 'eventstore'::regnamespace
 	  UNION ALL SELECT c.collname FROM pg_collation c WHERE c.collnamespace = 'eventstore'::regnamespace$$,
 	'... and no types or operators');
@@ -90,6 +92,16 @@ SELECT results_eq(
 	$$VALUES (1, 'only_row', 'boolean', true, 'true'),
 			 (2, 'settled_position', 'bigint', true, NULL)$$,
 	'columns of watermark: name, type, not null, default');
+SELECT results_eq(
+	$$SELECT a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod)
+	  FROM pg_attribute a
+	  WHERE a.attrelid = 'eventstore.replication_status'::regclass AND a.attnum > 0 ORDER BY a.attnum$$,
+	$$VALUES ('slot_name', 'name'), ('temporary', 'boolean'), ('active', 'boolean'), ('active_pid', 'integer'),
+			 ('restart_lsn', 'pg_lsn'), ('confirmed_flush_lsn', 'pg_lsn'),
+			 ('retained_bytes', 'numeric'), ('lag_bytes', 'numeric'),
+			 ('wal_status', 'text'), ('safe_wal_size', 'bigint'),
+			 ('failover', 'boolean'), ('invalidation_reason', 'text')$$,
+	'columns of replication_status');
 SELECT set_eq(
 	$$SELECT c.relname::text, a.amname::text, c.relpersistence::text, c.relreplident::text,
 			 c.relrowsecurity, c.relispartition OR c.relhassubclass, c.reloptions::text, c.reltablespace::int
