@@ -41,7 +41,9 @@ typedef struct EsOutputPlugin
 	EsOutputOptions options;
 	MemoryContext change_context;
 	bool		has_written;	/* a message of the current transaction? */
-	int			nskipped;		/* changes since the client heard from us */
+#ifdef ES_PLUGIN_KEEPS_CLIENT_ALIVE
+	int			nskipped;		/* changes since the server heard from us */
+#endif
 } EsOutputPlugin;
 
 /*
