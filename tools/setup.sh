@@ -5,6 +5,7 @@
 #
 #	setup_begin NAME			temporary directory; clean-up on every way out
 #	setup_postgresql			choose PostgreSQL; puts what it takes into PACKAGES
+#	setup_node					Node.js and npm, into PACKAGES where they are missing
 #	setup_packages				install the packages in PACKAGES that are missing
 #	setup_stage					private copy of the PostgreSQL tree
 #	setup_sources				private copy of this source tree
@@ -22,6 +23,7 @@ WORK=
 CHILD=
 CLUSTER_CONF=
 PACKAGES=()
+SYSTEM_PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 
 say()
 {
@@ -301,6 +303,20 @@ setup_postgresql()
 }
 
 #
+# Node.js, for the tests with clients that are written in JavaScript
+#
+
+setup_node()
+{
+	local program
+
+	for program in node npm; do
+		# With Debian, node is in the package nodejs.
+		PATH=$SYSTEM_PATH command -v $program >/dev/null || PACKAGES+=("${program/node/nodejs}")
+	done
+}
+
+#
 # Private copies
 #
 
@@ -355,7 +371,7 @@ setup_sources()
 	SOURCES=$WORK/eventstore
 	ordinary mkdir "$SOURCES"
 	tar -C "$TOP" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-		--exclude=./results --exclude=./output_iso --exclude=./tmp_check . |
+		--exclude=./results --exclude=./output_iso --exclude=./tmp_check --exclude=node_modules . |
 		ordinary tar -C "$SOURCES" -xf - --no-same-owner
 }
 
@@ -370,7 +386,7 @@ ordinary()
 	mapfile -t settings < <(proxy_settings)
 	"${become[@]}" env -i "${settings[@]}" \
 		HOME="$WORK/tmp" TMPDIR="$WORK/tmp" WORK="$WORK" \
-		PATH="$PG_BIN:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" \
+		PATH="$PG_BIN:$SYSTEM_PATH" \
 		LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" USER="$RUN_AS" "$@"
 }
 
