@@ -19,29 +19,6 @@ my %checkpoint = map { $_ => 0 } @hows;
 my (%expected, %acknowledged);
 my $last_position = 0;
 
-# Kill the postmaster and all of its children at once.
-sub kill_server
-{
-	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity');
-
-	$node->kill9;
-	kill 'KILL', @pids;
-	return;
-}
-
-# It starts when nobody is attached to the old shared memory any more.
-sub start_server
-{
-	wait_for(
-		sub {
-			return 1 if $node->start(fail_ok => 1);
-			$node->stop('fast', fail_ok => 1);
-			return 0;
-		},
-		'the server to start');
-	return;
-}
-
 sub remember
 {
 	my ($follower) = @_;
@@ -65,7 +42,7 @@ foreach my $round (1 .. 3)
 	my $cut_off = session($node);
 	$cut_off->query(q{BEGIN; SELECT eventstore.append_event('Account-cut', 'CutOff', '{}')});
 	append($node, 'Account-next');
-	kill_server();
+	kill_server($node);
 	$cut_off->quit;
 
 	foreach my $process (@appenders, @followers)
@@ -77,7 +54,7 @@ foreach my $round (1 .. 3)
 	$acknowledged{$_} = 1 foreach acknowledged(@appenders);
 	remember($_) foreach @followers;
 
-	start_server();
+	start_killed_server($node);
 
 	# Some of these transactions were prepared; they hold up followers, as
 	# they should, until somebody decides.

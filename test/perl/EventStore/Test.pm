@@ -44,6 +44,8 @@ our @EXPORT = qw(
   new_store
   has_wait_points
   private_installation
+  kill_server
+  start_killed_server
   append
   start_psql
   finish_psql
@@ -307,6 +309,42 @@ sub append
 	} @streams;
 
 	return (split /\n/, $node->safe_psql('postgres', $sql))[-1];
+}
+
+=pod
+
+=item kill_server(node)
+
+Kill the postmaster and all of its children at once.
+
+=item start_killed_server(node)
+
+It starts when nobody is attached to the old shared memory any more.
+
+=cut
+
+sub kill_server
+{
+	my ($node) = @_;
+	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity');
+
+	$node->kill9;
+	kill 'KILL', @pids;
+	return;
+}
+
+sub start_killed_server
+{
+	my ($node) = @_;
+
+	wait_for(
+		sub {
+			return 1 if $node->start(fail_ok => 1);
+			$node->stop('fast', fail_ok => 1);
+			return 0;
+		},
+		'the server to start');
+	return;
 }
 
 =pod
