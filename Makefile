@@ -1,7 +1,7 @@
 # eventstore: an event store in PostgreSQL
 #
 #	make && make install		build and install
-#	make installcheck			test against a running server
+#	make installcheck			test against a running server, with wal_level = logical
 #	make WAIT_POINTS=yes ...	with wait points, for the race tests
 #
 # ./check does all of it, from nothing.

@@ -1251,7 +1251,8 @@ CREATE VIEW eventstore.replication_status AS
 		   s.restart_lsn,
 		   s.confirmed_flush_lsn,
 		   wal.position - s.restart_lsn AS retained_bytes,
-		   wal.position - s.confirmed_flush_lsn AS lag_bytes,
+		   -- some clients confirm one byte more than there is
+		   greatest(wal.position, s.confirmed_flush_lsn) - s.confirmed_flush_lsn AS lag_bytes,
 		   s.wal_status,
 		   s.safe_wal_size,
 		   -- these came with 17
