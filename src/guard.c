@@ -7,8 +7,13 @@
  * they fire for the owner, for superusers and under
  * session_replication_role = replica.  Statement triggers refuse a command
  * also where no row matches; row triggers refuse what comes by way of a
- * parent table.  A logical-replication apply worker repeats what was
- * permitted on the publisher, and passes.
+ * parent table.
+ *
+ * A logical-replication apply worker repeats what was permitted on the
+ * publisher, and passes.  But it also runs what users have hung on other
+ * tables, and that does not pass: a statement of theirs fires the statement
+ * triggers, which the worker's own updates and deletes never do, and from
+ * within a trigger it fires ours at a greater depth.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +21,7 @@
 
 #include "commands/trigger.h"
 #include "replication/logicalworker.h"
+#include "utils/fmgrprotos.h"
 
 #include "errors.h"
 #include "eventstore.h"
@@ -44,6 +50,19 @@ unchanged_row(const TriggerData *trigger)
 		trigger->tg_newtuple : trigger->tg_trigtuple;
 }
 
+/*
+ * Is this what an apply worker itself does?
+ */
+static bool
+is_applied_change(const TriggerData *trigger)
+{
+	if (!IsLogicalWorker() ||
+		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) != 1)
+		return false;
+	return TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event);
+}
+
 Datum
 eventstore_guard(PG_FUNCTION_ARGS)
 {
@@ -56,7 +75,7 @@ eventstore_guard(PG_FUNCTION_ARGS)
 				 errdetail("It refuses changes to stored events."),
 				 errhint("Use it in a trigger only.")));
 
-	if (IsLogicalWorker())
+	if (is_applied_change(trigger))
 		return PointerGetDatum(unchanged_row(trigger));
 
 	ereport(ERROR,
