@@ -255,6 +255,15 @@ AS 'MODULE_PATHNAME', 'eventstore_read_category';
 COMMENT ON FUNCTION eventstore.read_category(text, bigint, bigint) IS
 	'the settled events of all streams of one type in order, behind a position';
 
+CREATE FUNCTION eventstore.read_visible(
+	after_position bigint DEFAULT 0,
+	max_count bigint DEFAULT 1000)
+RETURNS SETOF eventstore.events
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000
+AS 'MODULE_PATHNAME', 'eventstore_read_visible';
+COMMENT ON FUNCTION eventstore.read_visible(bigint, bigint) IS
+	'all events that the transaction''s snapshot sees in order, settled or not, behind a position';
+
 CREATE FUNCTION eventstore.read_event(event_id uuid)
 RETURNS SETOF eventstore.events
 LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1
@@ -1571,6 +1580,7 @@ BEGIN
 		eventstore.read_all(bigint, bigint),
 		eventstore.read_all_backwards(bigint, bigint),
 		eventstore.read_category(text, bigint, bigint),
+		eventstore.read_visible(bigint, bigint),
 		eventstore.read_event(uuid),
 		eventstore.stream_version(text),
 		eventstore.settled_position(bigint),

@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -33,6 +34,7 @@ PG_FUNCTION_INFO_V1(eventstore_read_stream_backwards);
 PG_FUNCTION_INFO_V1(eventstore_read_all);
 PG_FUNCTION_INFO_V1(eventstore_read_all_backwards);
 PG_FUNCTION_INFO_V1(eventstore_read_category);
+PG_FUNCTION_INFO_V1(eventstore_read_visible);
 PG_FUNCTION_INFO_V1(eventstore_read_event);
 PG_FUNCTION_INFO_V1(eventstore_stream_version);
 PG_FUNCTION_INFO_V1(eventstore_settled_position);
@@ -359,6 +361,42 @@ eventstore_read_category(PG_FUNCTION_ARGS)
 	read_index(&read, es_catalog_get()->indexes[ES_CATEGORY_INDEX], keys, 2,
 			   ForwardScanDirection, row_is_reached, walk);
 	es_walk_end(walk);
+	return end_read(&read);
+}
+
+/*
+ * In another snapshot an event can turn up below a page that was read.
+ */
+static void
+check_snapshot_is_kept(void)
+{
+	if (!IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("all visible events can be read under one snapshot only"),
+				 errdetail("In a READ COMMITTED transaction each page would be read under another one, and events between them be missed."),
+				 errhint("Begin the transaction with ISOLATION LEVEL REPEATABLE READ; to follow the store, use read_all().")));
+}
+
+/*
+ * read_visible(after_position bigint, max_count bigint)
+ *
+ * The events that this transaction's snapshot sees, in the order of their
+ * positions, settled or not.  With the snapshot of a replication slot, these
+ * are the events that the slot will not send.
+ */
+Datum
+eventstore_read_visible(PG_FUNCTION_ARGS)
+{
+	int64		after_position = required_number(fcinfo, 0, 0, "after_position");
+	EsRead		read;
+	ScanKeyData key;
+
+	check_snapshot_is_kept();
+	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
+	init_bigint_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, after_position);
+	read_index(&read, es_catalog_get()->indexes[ES_POSITION_INDEX], &key, 1,
+			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
 

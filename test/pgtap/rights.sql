@@ -54,7 +54,8 @@ SELECT set_eq(
 			 ('relation replication_status', 'SELECT'),
 			 ('function read_stream', 'EXECUTE'), ('function read_stream_backwards', 'EXECUTE'),
 			 ('function read_all', 'EXECUTE'), ('function read_all_backwards', 'EXECUTE'),
-			 ('function read_category', 'EXECUTE'), ('function read_event', 'EXECUTE'),
+			 ('function read_category', 'EXECUTE'), ('function read_visible', 'EXECUTE'),
+			 ('function read_event', 'EXECUTE'),
 			 ('function stream_version', 'EXECUTE'), ('function settled_position', 'EXECUTE'),
 			 ('function wait_for_events', 'EXECUTE')$$,
 	'what a reader has');
