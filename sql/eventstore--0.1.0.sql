@@ -299,9 +299,13 @@ RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+	-- On a logical replica the publisher's watermark stands.
 	INSERT INTO eventstore.watermark AS w (settled_position)
-	VALUES (eventstore.settled_position(
-		coalesce((SELECT m.settled_position FROM eventstore.watermark m), 0)))
+	SELECT eventstore.settled_position(
+		coalesce((SELECT m.settled_position FROM eventstore.watermark m), 0))
+	WHERE NOT EXISTS (
+		SELECT FROM pg_subscription_rel
+		WHERE srrelid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass))
 	ON CONFLICT (only_row) DO UPDATE
 		SET settled_position = excluded.settled_position
 		WHERE w.settled_position < excluded.settled_position;
@@ -310,6 +314,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION eventstore.advance_watermark() IS
 	'record how far the store is settled, for followers on replicas';
+
+CREATE FUNCTION eventstore.continue_positions(above_position bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'eventstore_continue_positions';
+COMMENT ON FUNCTION eventstore.continue_positions(bigint) IS
+	'let a store that was a logical replica hand out positions, above those that it has';
 
 --
 -- Checkpoints and subscriptions
@@ -1379,8 +1390,10 @@ AS $$
 		   format('the sequence is at %s, the last event at %s', s.last_value, e.last_position)
 	FROM eventstore.events_global_position_seq s,
 		 (SELECT max(global_position) AS last_position FROM eventstore.events) e
-	WHERE e.last_position > s.last_value
-		OR (e.last_position = s.last_value AND NOT s.is_called)
+	WHERE (e.last_position > s.last_value
+		   OR (e.last_position = s.last_value AND NOT s.is_called))
+		AND NOT EXISTS (SELECT FROM pg_subscription_rel	-- they are handed out elsewhere
+						WHERE srrelid = 'eventstore.events'::regclass)
 
 	UNION ALL
 	SELECT 'positions are handed out one by one, upwards, for ever',
@@ -1397,7 +1410,10 @@ AS $$
 	FROM eventstore.events_global_position_seq s,
 		 (SELECT count(*) AS nrows, max(settled_position) AS highest
 		  FROM eventstore.watermark) w
-	WHERE w.nrows > 1 OR w.highest > s.last_value
+	WHERE w.nrows > 1
+		OR (w.highest > s.last_value
+			AND NOT EXISTS (SELECT FROM pg_subscription_rel
+							WHERE srrelid = 'eventstore.watermark'::regclass))
 
 	-- the table
 

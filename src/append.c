@@ -121,6 +121,7 @@ append(EsAppendRequest *request, EsAppendResult *result)
 	es_stream_lock(request->stream_id);
 
 	events = es_catalog_open_events(RowExclusiveLock);
+	es_replica_check_append(events);
 	stream_index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], RowExclusiveLock);
 	event_id_index = index_open(es_catalog_get()->indexes[ES_EVENT_ID_INDEX], RowExclusiveLock);
 

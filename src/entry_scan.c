@@ -241,3 +241,26 @@ es_entry_scan_next(EsEntryScan *scan, int64 max_entries)
 		look_at_run(scan);
 	return &scan->entries[scan->next++];
 }
+
+/*
+ * The last position in the position index whose event the snapshot sees, 0
+ * when there is none.
+ */
+int64
+es_entry_scan_last_position(Relation events, Relation position_index, Snapshot snapshot)
+{
+	EsEntryScan *scan = es_entry_scan_begin(events, position_index, snapshot, 0);
+	EsEntry    *entry;
+	int64		position = 0;
+
+	es_entry_scan_want_positions(scan);
+	es_entry_scan_position(scan, NULL, BackwardScanDirection);
+	do
+	{
+		entry = es_entry_scan_next(scan, 1);
+	} while (entry != NULL && !entry->is_seen);
+	if (entry != NULL)
+		position = entry->position;
+	es_entry_scan_end(scan);
+	return position;
+}

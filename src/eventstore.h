@@ -302,6 +302,8 @@ extern void es_entry_scan_position(EsEntryScan *scan, ScanKey keys,
 								   ScanDirection direction);
 extern EsEntry *es_entry_scan_next(EsEntryScan *scan, int64 max_entries);
 extern void es_entry_scan_end(EsEntryScan *scan);
+extern int64 es_entry_scan_last_position(Relation events, Relation position_index,
+										 Snapshot snapshot);
 
 /* ---- settle.c ---- */
 
@@ -323,6 +325,8 @@ typedef struct EsWalk
 	bool		all_settled;	/* did the snapshot see nothing running? */
 	bool		gaps_settled;	/* is every gap from here on settled? */
 	int64		watermark;		/* in recovery: gaps up to here are settled */
+	bool		is_replica;		/* do events arrive by a subscription? */
+	int64		bound;			/* ... then all up to here is settled */
 	bool		stopped;		/* met a position that is not settled */
 } EsWalk;
 
@@ -332,18 +336,30 @@ extern EsWalk *es_walk_begin_settling(Relation events, Snapshot snapshot,
 									  int64 after_position);
 extern EsWalk *es_walk_begin(Relation events, Snapshot snapshot,
 							 int64 after_position);
+extern EsWalk *es_walk_begin_settling(Relation events, Snapshot snapshot,
+									  int64 after_position);
 extern HeapTuple es_walk_next_event(EsWalk *walk, int64 max_events);
 extern int64 es_walk_settle(EsWalk *walk, int64 limit);
 extern void es_walk_end(EsWalk *walk);
 extern int64 es_settled_position(Relation events, Snapshot snapshot,
 								 int64 after_position, bool *is_at_end);
 
+/* ---- replica.c ---- */
+
+extern bool es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound);
+extern void es_replica_check_own(int64 position);
+extern void es_replica_check_append(Relation events);
+extern void es_replica_watch_subscriptions(void);
+
 /* ---- settled_floor.c ---- */
+
+#define ES_NO_WATERMARK (-1)
 
 extern int64 es_watermark_read(Snapshot snapshot);
 extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 after);
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);
+extern void es_settled_floor_forget(void);
 
 /* ---- name_set.c ---- */
 

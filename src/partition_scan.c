@@ -254,8 +254,7 @@ es_partition_scan_begin(Relation events, Snapshot snapshot,
 		return scan;
 	}
 
-	scan->walk = es_walk_begin(events, snapshot,
-							   es_settled_floor_get(events, snapshot, after_position));
+	scan->walk = es_walk_begin_settling(events, snapshot, after_position);
 	scan->category_index = index_open(es_catalog_get()->indexes[ES_CATEGORY_INDEX],
 									  AccessShareLock);
 	scan->ntypes = stream_types->nnames;

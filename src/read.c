@@ -331,10 +331,7 @@ static bool
 row_is_reached(void *arg, HeapTuple row)
 {
 	EsWalk	   *walk = arg;
-	bool		isnull;
-	int64		position = DatumGetInt64(heap_getattr(row, Anum_es_events_global_position,
-													  RelationGetDescr(walk->events),
-													  &isnull));
+	int64		position = es_event_position(row, RelationGetDescr(walk->events));
 
 	return es_walk_settle(walk, position) >= position;
 }

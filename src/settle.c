@@ -43,6 +43,9 @@
  * the snapshot saw nothing running, which is safe because appenders announce
  * themselves (event_writer.c).
  *
+ * On a logical replica events come in another way, and nothing of the above
+ * tells what is settled: the replicated watermark does, see replica.c.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -91,27 +94,39 @@ position_scan(EsWalk *walk)
 }
 
 /*
- * Begin a walk behind "after_position".  The snapshot must be an MVCC
- * snapshot that stays registered or active until es_walk_end(), and the
- * caller holds a lock on "events".
+ * Learn which gaps may be passed.
  */
-EsWalk *
-es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
+static void
+look_at_gaps(EsWalk *walk)
+{
+	if (nothing_was_running(walk->snapshot))
+		walk->gaps_settled = walk->all_settled = true;
+	else if (RecoveryInProgress())
+		walk->watermark = es_watermark_read(walk->snapshot);
+	else
+		walk->gaps_settled = es_gate_is_empty();
+}
+
+static EsWalk *
+begin_walk(Relation events, Snapshot snapshot, int64 after_position, bool from_floor)
 {
 	EsWalk	   *walk = palloc0(sizeof(EsWalk));
 
 	walk->events = events;
 	walk->position_index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
 	walk->snapshot = snapshot;
-	walk->after_position = after_position;
-	walk->position = after_position;
+	walk->bound = ES_WALK_TO_END;
+	walk->is_replica = es_replica_get_bound(events, snapshot, &walk->bound);
 
-	if (nothing_was_running(snapshot))
-		walk->gaps_settled = walk->all_settled = true;
-	else if (RecoveryInProgress())
-		walk->watermark = es_watermark_read(snapshot);
+	if (walk->is_replica)
+		walk->gaps_settled = true;
 	else
-		walk->gaps_settled = es_gate_is_empty();
+	{
+		if (from_floor)
+			after_position = es_settled_floor_get(events, snapshot, after_position);
+		look_at_gaps(walk);
+	}
+	walk->after_position = walk->position = after_position;
 
 	walk->scan = es_entry_scan_begin(events, walk->position_index, snapshot, 1);
 	es_entry_scan_want_positions(walk->scan);
@@ -121,24 +136,47 @@ es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
 }
 
 /*
- * Begin a walk where all before is settled anyway.
+ * Begin a walk behind "after_position".  The snapshot must be an MVCC
+ * snapshot that stays registered or active until es_walk_end(), and the
+ * caller holds a lock on "events".
+ */
+EsWalk *
+es_walk_begin(Relation events, Snapshot snapshot, int64 after_position)
+{
+	return begin_walk(events, snapshot, after_position, false);
+}
+
+/*
+ * The same for a caller who wants no events handed out: it begins where all
+ * before is known to be settled anyway.
  */
 EsWalk *
 es_walk_begin_settling(Relation events, Snapshot snapshot, int64 after_position)
 {
-	int64		floor = es_settled_floor_get(events, snapshot, after_position);
-
-	return es_walk_begin(events, snapshot, floor);
+	return begin_walk(events, snapshot, after_position, true);
 }
 
 /*
- * End the walk, and remember what it has learned for later ones.
+ * Remember what the walk has learned for later ones.
+ */
+static void
+keep_what_was_learned(EsWalk *walk)
+{
+	if (walk->position > walk->after_position)
+		es_replica_check_own(walk->position);
+	es_settled_floor_raise(walk->events, walk->snapshot, walk->after_position,
+						   walk->position);
+}
+
+/*
+ * End the walk.  Nothing that it has found may be returned to the user
+ * before: this raises an error if the store was a logical replica.
  */
 void
 es_walk_end(EsWalk *walk)
 {
-	es_settled_floor_raise(walk->events, walk->snapshot, walk->after_position,
-						   walk->position);
+	if (!walk->is_replica)
+		keep_what_was_learned(walk);
 
 	es_entry_scan_end(walk->scan);
 	index_close(walk->position_index, AccessShareLock);
@@ -157,15 +195,6 @@ inserter_is_open(TransactionId inserter, Snapshot snapshot)
 	if (TransactionIdDidAbort(inserter))
 		return false;
 	return XidInMVCCSnapshot(inserter, snapshot);
-}
-
-static int64
-row_position(HeapTuple row, TupleDesc descriptor)
-{
-	bool		isnull;
-
-	return DatumGetInt64(heap_getattr(row, Anum_es_events_global_position,
-									  descriptor, &isnull));
 }
 
 /*
@@ -190,7 +219,7 @@ row_is_open(EsWalk *walk, EsEntry *entry)
 
 	is_open = !(row.t_data->t_infomask & HEAP_UPDATED) &&
 		!HeapTupleHeaderXminFrozen(row.t_data) &&
-		row_position(&row, RelationGetDescr(walk->events)) == entry->position &&
+		es_event_position(&row, RelationGetDescr(walk->events)) == entry->position &&
 		inserter_is_open(HeapTupleHeaderGetXmin(row.t_data), walk->snapshot);
 	ReleaseBuffer(buffer);
 	return is_open;
@@ -269,32 +298,9 @@ walk_step(EsWalk *walk, int64 limit, int64 max_entries)
 HeapTuple
 es_walk_next_event(EsWalk *walk, int64 max_events)
 {
-	EsEntry    *entry = walk_step(walk, ES_WALK_TO_END, max_events);
+	EsEntry    *entry = walk_step(walk, walk->bound, max_events);
 
 	return entry ? &entry->row : NULL;
-}
-
-/*
- * The last position whose event the snapshot sees, 0 when there is none.
- */
-static int64
-last_seen_position(EsWalk *walk)
-{
-	EsEntryScan *scan = es_entry_scan_begin(walk->events, walk->position_index,
-											walk->snapshot, 0);
-	EsEntry    *entry;
-	int64		position = 0;
-
-	es_entry_scan_want_positions(scan);
-	es_entry_scan_position(scan, NULL, BackwardScanDirection);
-	do
-	{
-		entry = es_entry_scan_next(scan, 1);
-	} while (entry != NULL && !entry->is_seen);
-	if (entry != NULL)
-		position = entry->position;
-	es_entry_scan_end(scan);
-	return position;
 }
 
 /*
@@ -305,10 +311,17 @@ last_seen_position(EsWalk *walk)
 int64
 es_walk_settle(EsWalk *walk, int64 limit)
 {
+	if (walk->is_replica)
+	{
+		walk->position = Max(walk->position, Min(limit, walk->bound));
+		return walk->position;
+	}
+
 	if (walk->all_settled)
 	{
 		if (limit == ES_WALK_TO_END)
-			limit = last_seen_position(walk);
+			limit = es_entry_scan_last_position(walk->events, walk->position_index,
+												walk->snapshot);
 		walk->position = Max(walk->position, limit);
 	}
 

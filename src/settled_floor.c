@@ -7,7 +7,8 @@
  * What is settled for one snapshot is settled for every later one.  So a
  * session remembers how far its walks have come, and under which snapshot;
  * and a session that knows nothing yet begins at the watermark, which is
- * settled for whoever sees it.
+ * settled for whoever sees it.  On a logical replica none of this holds
+ * (replica.c), and what was known before a store became one is forgotten.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +54,7 @@ known_holds_for(Relation events, Snapshot snapshot)
 }
 
 /*
- * The newest watermark that the snapshot sees, 0 when there is none.
+ * The newest watermark that the snapshot sees, or ES_NO_WATERMARK.
  */
 int64
 es_watermark_read(Snapshot snapshot)
@@ -61,7 +62,7 @@ es_watermark_read(Snapshot snapshot)
 	Relation	watermark = table_open(es_catalog_get()->watermark, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(watermark, InvalidOid, false, snapshot, 0, NULL);
 	HeapTuple	row = systable_getnext(scan);
-	int64		position = 0;
+	int64		position = ES_NO_WATERMARK;
 
 	if (HeapTupleIsValid(row))
 	{
@@ -78,6 +79,7 @@ es_watermark_read(Snapshot snapshot)
 static void
 remember(Relation events, Snapshot snapshot, int64 after, int64 position)
 {
+	es_replica_watch_subscriptions();
 	known.events = RelationGetRelid(events);
 	known.after = after;
 	known.position = position;
@@ -110,9 +112,12 @@ es_settled_floor_get(Relation events, Snapshot snapshot, int64 after)
 		return Max(after, known.position);
 
 	watermark = es_watermark_read(snapshot);
-	if (watermark > after && can_remember())
+	if (watermark <= after)
+		return after;
+	es_replica_check_own(watermark);
+	if (can_remember())
 		remember(events, snapshot, 0, watermark);
-	return Max(after, watermark);
+	return watermark;
 }
 
 /*
@@ -131,4 +136,14 @@ es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 po
 		remember(events, snapshot, after, position);
 	else if (position > known.position)
 		remember(events, snapshot, known.after, position);
+}
+
+/*
+ * Forget what is known: the store has become a logical replica, or ceased to
+ * be one.
+ */
+void
+es_settled_floor_forget(void)
+{
+	known.events = InvalidOid;
 }

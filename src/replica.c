@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ *
+ * replica.c
+ *	  Logical replicas: stores whose events arrive by a subscription.
+ *
+ * An apply worker inserts events in the order of their commits, outside the
+ * append gate, so nothing that settle.c goes by tells what is still to come
+ * at a position.  There, settled is what lies at or below the replicated
+ * watermark, and nothing else: the publisher wrote that row in a transaction
+ * that saw everything up to it committed, and so everything up to it was
+ * committed, is decoded and applied before the row is.
+ *
+ * That holds where one apply worker brings both tables.  Their initial copies
+ * come from workers of their own, and the watermark's can be there first.  So
+ * the watermark counts only when the same subscription brings both tables and
+ * both are ready, that is, handed over to its apply worker.  All of this is
+ * read under the reader's own snapshot: one that was taken between the two
+ * copies sees the watermark without the events for as long as it lives.
+ *
+ * A subscription does not replicate sequences.  So once it is gone, positions
+ * above the last one that was handed out here still tell that the events came
+ * from elsewhere.  They may go on arriving when the subscription is created
+ * again, and what is appended meanwhile would get positions in between.  So
+ * such a store neither is followed nor takes events, until
+ * continue_positions() declares that it goes on by itself.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_subscription_rel.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(eventstore_continue_positions);
+
+/* How a table's rows arrive, if they do. */
+typedef struct Arrival
+{
+	int			nsubscriptions;
+	Oid			subscription;	/* one of them */
+	bool		is_ready;		/* is its apply worker in charge? */
+} Arrival;
+
+/* The store that was found to take appends, until subscriptions change. */
+static Oid	appendable_events = InvalidOid;
+static uint64 subscription_changes = 0;
+
+/* ---- subscriptions ---- */
+
+/*
+ * Look up how a table's rows arrive, for a snapshot or, with NULL, now.
+ */
+static Arrival
+look_up_arrival(Relation subscription_rel, Oid table, Snapshot snapshot)
+{
+	Arrival		arrival = {0};
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(subscription_rel, SubscriptionRelSrrelidSrsubidIndexId,
+							  true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_subscription_rel form = (Form_pg_subscription_rel) GETSTRUCT(tuple);
+
+		arrival.nsubscriptions++;
+		arrival.subscription = form->srsubid;
+		arrival.is_ready = form->srsubstate == SUBREL_STATE_READY;
+	}
+	systable_endscan(scan);
+	return arrival;
+}
+
+/*
+ * Is some subscription in place that brings events or the watermark?
+ */
+static bool
+is_subscribed(void)
+{
+	const EsCatalog *catalog = es_catalog_get();
+	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	Arrival		events = look_up_arrival(subscription_rel, catalog->events, NULL);
+	Arrival		watermark = look_up_arrival(subscription_rel, catalog->watermark, NULL);
+
+	table_close(subscription_rel, AccessShareLock);
+	return events.nsubscriptions + watermark.nsubscriptions > 0;
+}
+
+/* ---- followers ---- */
+
+static void
+check_arrivals(const Arrival *events, const Arrival *watermark)
+{
+	if (watermark->nsubscriptions == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the global order can't be followed on this logical replica"),
+				 errdetail("The subscription that brings \"eventstore.events\" does not bring \"eventstore.watermark\", which tells up to where no event is missing."),
+				 errhint("Add the table eventstore.watermark to the publication, and refresh the subscription.")));
+
+	if (events->nsubscriptions > 1 || watermark->nsubscriptions > 1 ||
+		events->subscription != watermark->subscription)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the global order can't be followed on this logical replica"),
+				 errdetail("\"eventstore.events\" and \"eventstore.watermark\" arrive by several subscriptions, so in no common order."),
+				 errhint("Bring both tables by one subscription.")));
+}
+
+/*
+ * Is this a logical replica as the snapshot sees it?  If so, "bound" is the
+ * position up to which all is settled: 0 while the initial copy is under way.
+ */
+bool
+es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound)
+{
+	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	Arrival		of_events = look_up_arrival(subscription_rel, RelationGetRelid(events), snapshot);
+	Arrival		of_watermark = {0};
+
+	if (of_events.nsubscriptions > 0)
+		of_watermark = look_up_arrival(subscription_rel, es_catalog_get()->watermark, snapshot);
+	table_close(subscription_rel, AccessShareLock);
+	if (of_events.nsubscriptions == 0)
+		return false;
+
+	check_arrivals(&of_events, &of_watermark);
+	*bound = 0;
+	if (!of_events.is_ready || !of_watermark.is_ready)
+		return true;
+
+	*bound = es_watermark_read(snapshot);
+	if (*bound == ES_NO_WATERMARK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the global order can't be followed on this logical replica yet"),
+				 errdetail("No watermark has arrived, which tells up to where no event is missing."),
+				 errhint("Call eventstore.advance_watermark() on the publisher, every second or so.")));
+	return true;
+}
+
+/* ---- positions of another store ---- */
+
+/*
+ * The last position that was handed out here, or one somewhat above.
+ */
+static int64
+last_own_position(void)
+{
+	Relation	sequence = relation_open(es_catalog_get()->position_sequence, AccessShareLock);
+	Buffer		buffer = ReadBuffer(sequence, 0);
+	Page		page;
+	HeapTupleHeader tuple;
+	Form_pg_sequence_data form;
+	int64		position;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	form = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
+	position = form->is_called ? form->last_value : form->last_value - 1;
+	UnlockReleaseBuffer(buffer);
+	relation_close(sequence, AccessShareLock);
+	return position;
+}
+
+/*
+ * Refuse to take a position for settled, or to append, in a store whose
+ * positions go up to "position" and were not all handed out here.  The
+ * position must have been seen before this is called.
+ */
+void
+es_replica_check_own(int64 position)
+{
+	int64		last_own = last_own_position();
+
+	if (position > last_own)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the events of this store come from another one, and no subscription is in place"),
+				 errdetail("Position %lld is above the last one that was handed out here, %lld.",
+						   (long long) position, (long long) last_own),
+				 errhint("Create the subscription again; or, to go on here without it, call eventstore.continue_positions().")));
+}
+
+/*
+ * The highest position whose event is committed now.
+ */
+static int64
+last_committed_position(Relation events)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation	index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
+	int64		position = es_entry_scan_last_position(events, index, snapshot);
+
+	index_close(index, AccessShareLock);
+	UnregisterSnapshot(snapshot);
+	return position;
+}
+
+/* ---- appenders ---- */
+
+static void
+forget_subscriptions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	subscription_changes++;
+	appendable_events = InvalidOid;
+	es_settled_floor_forget();
+}
+
+/*
+ * Be told from now on when a subscription comes, changes or goes.
+ */
+void
+es_replica_watch_subscriptions(void)
+{
+	static bool is_watching = false;
+
+	if (!is_watching)
+		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, forget_subscriptions, (Datum) 0);
+	is_watching = true;
+}
+
+/*
+ * Refuse to append to a logical replica, or to what was one.  It is looked up
+ * once in a session, and again whenever a subscription has changed.
+ */
+void
+es_replica_check_append(Relation events)
+{
+	uint64		changes_before;
+
+	if (appendable_events == RelationGetRelid(events))
+		return;
+
+	es_replica_watch_subscriptions();
+	changes_before = subscription_changes;
+	if (is_subscribed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("events can't be appended to a logical replica"),
+				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
+				 errhint("Append at the publisher; or, to go on here, drop the subscription and call eventstore.continue_positions().")));
+	es_replica_check_own(last_committed_position(events));
+
+	if (subscription_changes == changes_before)
+		appendable_events = RelationGetRelid(events);
+}
+
+/* ---- switch-over ---- */
+
+static void
+check_may_continue(Oid sequence)
+{
+	if (pg_class_aclcheck(sequence, GetUserId(), ACL_UPDATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to continue the positions of the event store"),
+				 errdetail("It needs the UPDATE privilege on \"eventstore.events_global_position_seq\"."),
+				 errhint("Call it as the owner of the event store.")));
+}
+
+static void
+check_can_continue(void)
+{
+	if (is_subscribed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a subscription brings events to this store"),
+				 errdetail("Positions are handed out at its publisher, and must not be handed out twice."),
+				 errhint("Stop appending at the publisher, let the last events arrive, and drop the subscription first.")));
+}
+
+static int64
+above_argument(FunctionCallInfo fcinfo)
+{
+	int64		above = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+
+	if (above < 0 || above >= PG_INT64_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("above_position is out of range"),
+				 errdetail("It is %lld.", (long long) above),
+				 errhint("Pass a position that the publisher has handed out, or leave it out.")));
+	return above;
+}
+
+/*
+ * continue_positions(above_position bigint) returns bigint
+ *
+ * Let a store that was a logical replica hand out positions, above all that
+ * have arrived and above the one given.  Returns the position that the next
+ * ones will be above of.
+ *
+ * The lock waits for whoever is writing events, as apply workers and
+ * appenders do until their transactions end, and keeps others out.
+ */
+Datum
+eventstore_continue_positions(PG_FUNCTION_ARGS)
+{
+	int64		above = above_argument(fcinfo);
+	Oid			sequence = es_catalog_get()->position_sequence;
+	Relation	events;
+	Snapshot	snapshot;
+	int64		last_own;
+
+	PreventCommandIfReadOnly("continue_positions()");
+	check_may_continue(sequence);
+	events = es_catalog_open_events(ExclusiveLock);
+	check_can_continue();
+
+	last_own = last_own_position();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	above = Max(above, es_watermark_read(snapshot));
+	UnregisterSnapshot(snapshot);
+	above = Max(above, last_committed_position(events));
+
+	if (above > last_own)
+		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(above));
+	table_close(events, NoLock);
+	PG_RETURN_INT64(Max(above, last_own));
+}
