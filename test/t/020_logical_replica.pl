@@ -181,27 +181,49 @@ is($small->query(q{SELECT data FROM eventstore.read_stream('Account-02')}),
 	'"changed"', 'a change on the publisher is repeated');
 is_settled($small, $late, 'a changed event');
 
-$replica->safe_psql('small', q{
-CREATE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS $$
+# What runs in an apply worker: a trigger, and a constraint, each of which does
+# as it likes.
+sub is_harmless
+{
+	my ($command, $setup, $removal) = @_;
+	my $count = $small->query('SELECT count(*) FROM other');
+	my $log_size = -s $replica->logfile;
+
+	$replica->safe_psql('small', qq{
+CREATE OR REPLACE FUNCTION public.harm() RETURNS boolean LANGUAGE plpgsql AS \$\$
 BEGIN
-	DELETE FROM eventstore.events;
+	$command eventstore.events;
+	RETURN true;
+END \$\$;
+$setup});
+	on_publisher('INSERT INTO other VALUES (1)');
+	wait_for(
+		sub {
+			return slurp_file($replica->logfile, $log_size) =~
+			  /ERROR:  events are immutable\n.*$1 on "eventstore.events" is refused/
+			  if $command =~ /^(\w+)/;
+		},
+		'the apply worker is refused');
+	is($small->query('SELECT count(*) FROM eventstore.events'),
+		5, "refused in an apply worker: $setup, which does $command");
+	$replica->safe_psql('small', $removal);
+	catch_up('small', 'small');
+	is($small->query('SELECT count(*) FROM other'), $count + 1, 'replication goes on');
+	return;
+}
+
+$replica->safe_psql('small', q{
+CREATE FUNCTION harm_all() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM public.harm();
 	RETURN NULL;
 END $$;
-CREATE TRIGGER harm AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION harm();
-ALTER TABLE other ENABLE ALWAYS TRIGGER harm});
-my $log_size = -s $replica->logfile;
-on_publisher('INSERT INTO other VALUES (1)');
-wait_for(
-	sub {
-		return slurp_file($replica->logfile, $log_size) =~
-		  /ERROR:  events are immutable\n.*DELETE on "eventstore.events" is refused/;
-	},
-	'the apply worker is refused');
-is($small->query('SELECT count(*) FROM eventstore.events'),
-	5, 'a trigger in an apply worker is refused');
-$replica->safe_psql('small', 'DROP TRIGGER harm ON other');
-catch_up('small', 'small');
-is($small->query('SELECT count(*) FROM other'), 1, 'replication goes on');
+CREATE TRIGGER harm AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION harm_all()});
+
+is_harmless($_, 'ALTER TABLE other ENABLE ALWAYS TRIGGER harm', 'ALTER TABLE other DISABLE TRIGGER harm')
+  foreach 'TRUNCATE', 'DELETE FROM';
+is_harmless('DELETE FROM', 'ALTER TABLE other ADD CONSTRAINT harm CHECK (public.harm()) NOT VALID',
+	'ALTER TABLE other DROP CONSTRAINT harm');
 
 #
 # Without its subscription the store belongs nowhere, until it is told to go on
