@@ -342,7 +342,7 @@ $listener->quit;
 $listener = undef;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 1');
 $log = -s $node->logfile;
-$node->restart('fast');
+$node->restart;
 start_listening();
 hears(append($node, 'Account-1'), 'an append without a worker is announced');
 hears(append($node, 'Account-1'), 'another one, too') foreach 1 .. 3;
