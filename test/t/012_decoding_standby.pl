@@ -24,7 +24,7 @@ $primary->safe_psql('postgres', q{SELECT pg_create_physical_replication_slot('st
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
-my $conninfo = $primary->connstr('postgres');
+my $conninfo = $primary->connstr('postgres') =~ s/'/''/gr;
 $standby->append_conf('postgresql.conf', qq{
 hot_standby_feedback = on
 wal_receiver_status_interval = 1
