@@ -67,6 +67,9 @@ COPY eventstore.events (global_position, version, created_at, event_id, stream_i
 \.
 SELECT decoded();
 
+-- Positions that were not handed out here
+SELECT eventstore.continue_positions();
+
 -- The extension goes and comes back, between events and between decodings.
 SELECT append('8');
 DROP EXTENSION eventstore;
@@ -115,6 +118,7 @@ INSERT INTO eventstore.events
 SELECT * FROM messages();
 SELECT decoded();
 ALTER TABLE eventstore.events DROP COLUMN further;
+SELECT eventstore.continue_positions();
 SELECT append('19');
 SELECT decoded();
 
@@ -123,7 +127,7 @@ SELECT append('20');
 SELECT decoded();
 ALTER TABLE eventstore.events DROP COLUMN tags;
 INSERT INTO eventstore.events
-	SELECT 3002, 4, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"no tags"'
+	SELECT 3999, 4, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"no tags"'
 	FROM eventstore.events LIMIT 1;
 \set VERBOSITY terse
 SELECT count(*) FROM messages();
