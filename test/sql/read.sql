@@ -153,6 +153,17 @@ END
 $$;
 
 --
+-- All that one snapshot sees
+--
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT array_agg(global_position) = (SELECT array_agg(global_position) FROM eventstore.read_all(0, NULL)) AS same
+FROM eventstore.read_visible(0, NULL);
+SELECT global_position, stream_id, version FROM eventstore.read_visible(2, 3);
+SELECT count(*) FROM eventstore.read_visible(2, 0);
+SELECT count(*) FROM eventstore.read_visible(9223372036854775807);
+COMMIT;
+
+--
 -- Cursors
 --
 BEGIN;

@@ -37,6 +37,17 @@ FROM (VALUES
 	('settled_position(NULL)'),
 	('settled_position(-1)')) AS v (call);
 
+-- Pages of all that is visible are of one snapshot.
+SELECT 'read_visible()' || E'\n' || pg_temp.outcome('SELECT count(*) FROM eventstore.read_visible()');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT call || E'\n' || pg_temp.outcome('SELECT count(*) FROM eventstore.' || call)
+FROM (VALUES
+	('read_visible()'),
+	('read_visible(NULL)'),
+	('read_visible(-1)'),
+	('read_visible(0, -1)')) AS v (call);
+COMMIT;
+
 -- After all that the session reads on.
 SELECT version FROM eventstore.read_stream('A-1');
 
