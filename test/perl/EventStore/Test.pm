@@ -902,17 +902,18 @@ WHERE version <> place OR global_position <= previous}),
 
 =over
 
-=item session(node)
+=item session(node, dbname, parameters)
 
-A psql session to send statements to, see EventStore::Test::Session.
+A psql session to send statements to, see EventStore::Test::Session.  The
+connection parameters are for such as replication=database.
 
 =cut
 
 sub session
 {
-	my ($node, $dbname) = @_;
+	my ($node, $dbname, $parameters) = @_;
 
-	return EventStore::Test::Session->new($node, $dbname // 'postgres');
+	return EventStore::Test::Session->new($node, $dbname // 'postgres', $parameters // '');
 }
 
 =pod
@@ -975,20 +976,20 @@ EventStore::Test::Session - a psql session in the background
 
 =over
 
-=item new(node, dbname)
+=item new(node, dbname, parameters)
 
 =cut
 
 sub new
 {
-	my ($class, $node, $dbname) = @_;
+	my ($class, $node, $dbname, $parameters) = @_;
 	my $self = bless { in => '', out => '', nsent => 0 }, $class;
 
 	$self->{timeout} = IPC::Run::timeout($EventStore::Test::patience);
 	$self->{run} = IPC::Run::start(
 		[
 			'psql', '-XAtq', '-v', 'VERBOSITY=verbose',
-			'-d', $node->connstr($dbname), '-f', '-'
+			'-d', $node->connstr($dbname) . " $parameters", '-f', '-'
 		],
 		'<', \$self->{in}, '>', \$self->{out}, '2>&1', $self->{timeout});
 	$self->{pid} = $self->query('SELECT pg_backend_pid()');
