@@ -746,7 +746,7 @@ BEGIN
 	PERFORM eventstore.check_subscription_id(lock_subscription.subscription_id);
 	SELECT s.* INTO subscription FROM eventstore.subscriptions s
 	WHERE s.subscription_id = lock_subscription.subscription_id
-	FOR UPDATE;
+	FOR NO KEY UPDATE;			-- foreign keys of whoever holds a partition may pass
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'subscription "%" does not exist', lock_subscription.subscription_id
 			USING ERRCODE = 'undefined_object',
