@@ -916,7 +916,7 @@ BEGIN
 		RAISE EXCEPTION 'consumer "%" does not hold partition % of subscription "%"',
 			lock_partition.consumer, lock_partition.partition, lock_partition.subscription_id
 			USING ERRCODE = 'ST006',
-				  DETAIL = coalesce(format('Consumer "%s" holds it.', held.consumer), 'Nobody holds it.'),
+				  DETAIL = coalesce('Consumer "' || held.consumer || '" holds it.', 'Nobody holds it.'),
 				  HINT = 'Undo what was done for these events, and fetch again: they are handed out to whoever holds the partition.';
 	END IF;
 	RETURN held;
@@ -1041,13 +1041,14 @@ DECLARE
 	waiting eventstore.subscription_streams;
 	parked eventstore.subscription_parked;
 	why text := coalesce(nack_event.reason, 'no reason was given');
-	retry_time timestamptz := clock_timestamp() + nack_event.retry_after;
+	retry_time timestamptz;
 	is_fetched boolean;
 BEGIN
-	PERFORM eventstore.check_argument(nack_event.retry_after >= '0',
+	PERFORM eventstore.check_argument(nack_event.retry_after BETWEEN '0' AND '1 year',
 		'retry_after is out of range',
 		format('It is %s.', coalesce(nack_event.retry_after::text, 'null')),
-		'Pass how long to wait, 0 or more.');
+		'Pass how long to wait, up to a year.');
+	retry_time := clock_timestamp() + nack_event.retry_after;
 	SELECT s.* INTO subscription FROM eventstore.subscriptions s
 	WHERE s.subscription_id = held.subscription_id;
 	SELECT e.* INTO event FROM eventstore.events e
@@ -1069,7 +1070,9 @@ BEGIN
 		UPDATE eventstore.subscription_parked d
 		SET is_delivered = false, reason = why, last_failed_at = clock_timestamp(),
 			retry_at = retry_time,
-			is_replayed = d.replay_attempts < subscription.max_attempts
+			is_replayed = d.replay_attempts < subscription.max_attempts,
+			parked_at = CASE WHEN d.replay_attempts < subscription.max_attempts
+				THEN d.parked_at ELSE clock_timestamp() END
 		WHERE d.subscription_id = held.subscription_id AND d.partition = held.partition
 			AND d.position = event.global_position
 		RETURNING d.* INTO parked;
@@ -1080,7 +1083,9 @@ BEGIN
 		IF event.global_position = waiting.position
 			AND waiting.attempts >= subscription.max_attempts THEN
 			PERFORM eventstore.park_event(held.subscription_id, held.partition, event.global_position,
-										  waiting.attempts, why, waiting.first_failed_at);
+										  waiting.attempts, why,
+										  CASE WHEN waiting.failed_position = waiting.position
+											  THEN waiting.first_failed_at END);
 			UPDATE eventstore.subscription_streams w
 			SET position = event.global_position + 1, failed_position = NULL, attempts = 0,
 				delivered_to = NULL
@@ -1107,12 +1112,23 @@ BEGIN
 	ELSIF is_fetched AND parked.position IS NOT NULL THEN
 		RETURN true;
 
-	ELSIF is_fetched AND held.attempts >= subscription.max_attempts THEN
+	ELSIF is_fetched IS NOT TRUE THEN
+		RAISE EXCEPTION 'the event at position % is not in the hand of consumer "%"',
+			coalesce(nack_event.position::text, 'null'), nack_event.consumer
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'It was not fetched from this partition, or is acknowledged already.',
+				  HINT = 'Pass partition and global position as fetch_events() has returned them.';
+	END IF;
+
+	-- The event that is first now has attempts of its own.  The new row also
+	-- makes a transaction fail that looks at the partition as it was before.
+	UPDATE eventstore.subscription_partitions p
+	SET attempts = 1
+	WHERE p.subscription_id = held.subscription_id AND p.partition = held.partition;
+	IF held.attempts >= subscription.max_attempts THEN
 		PERFORM eventstore.park_event(held.subscription_id, held.partition, event.global_position,
 									  held.attempts, why, NULL);
-		RETURN true;
-
-	ELSIF is_fetched THEN
+	ELSE
 		INSERT INTO eventstore.subscription_streams
 			(subscription_id, stream_id, partition, position, version, failed_position, attempts,
 			 reason, first_failed_at, last_failed_at, retry_at)
@@ -1124,14 +1140,8 @@ BEGIN
 			failed_position = excluded.failed_position, attempts = excluded.attempts,
 			reason = excluded.reason, first_failed_at = excluded.first_failed_at,
 			last_failed_at = excluded.last_failed_at, retry_at = excluded.retry_at;
-		RETURN false;
 	END IF;
-
-	RAISE EXCEPTION 'the event at position % is not in the hand of consumer "%"',
-		coalesce(nack_event.position::text, 'null'), nack_event.consumer
-		USING ERRCODE = 'invalid_parameter_value',
-			  DETAIL = 'It was not fetched from this partition, or is acknowledged already.',
-			  HINT = 'Pass partition and global position as fetch_events() has returned them.';
+	RETURN held.attempts >= subscription.max_attempts;
 END
 $$;
 COMMENT ON FUNCTION eventstore.nack_event(text, text, integer, bigint, text, interval) IS
@@ -1200,6 +1210,8 @@ CREATE VIEW eventstore.subscription_status AS
 				LEFT JOIN eventstore.events e
 					ON e.stream_id = w.stream_id AND e.version >= w.version
 						AND e.global_position >= w.position
+						AND (s.stream_types IS NULL OR e.stream_type = ANY (s.stream_types))
+						AND (s.event_types IS NULL OR e.event_type = ANY (s.event_types))
 			WHERE w.subscription_id = p.subscription_id AND w.partition = p.partition) late;
 COMMENT ON VIEW eventstore.subscription_status IS
 	'how far each partition of each subscription has come, and who works on it';

@@ -68,10 +68,17 @@ static EsStatement list_candidates = {
 	"		 OR p.checkpoint < (SELECT max(e.global_position) FROM eventstore.events e)"
 	"		 OR EXISTS (SELECT FROM eventstore.subscription_streams w"
 	"					WHERE w.subscription_id = p.subscription_id AND w.partition = p.partition"
-	"						AND (w.failed_position > w.position OR w.retry_at <= clock_timestamp()))"
+	"						AND (w.failed_position IS DISTINCT FROM w.position"
+	"							 OR w.retry_at <= clock_timestamp()))"
 	"		 OR EXISTS (SELECT FROM eventstore.subscription_parked d"
 	"					WHERE d.subscription_id = p.subscription_id AND d.partition = p.partition"
-	"						AND d.is_replayed AND d.retry_at <= clock_timestamp()))"
+	"						AND d.is_replayed AND d.retry_at <= clock_timestamp())"
+	"		 OR (p.partition = 0 AND EXISTS ("	/* it tidies up */
+	"				SELECT FROM eventstore.subscription_layouts l"
+	"				WHERE l.subscription_id = p.subscription_id"
+	"					AND (SELECT max(c) FROM unnest(l.checkpoints) AS c)"
+	"						<= (SELECT min(q.checkpoint) FROM eventstore.subscription_partitions q"
+	"							WHERE q.subscription_id = p.subscription_id))))"
 	" ORDER BY p.consumer IS NOT DISTINCT FROM $2 DESC, p.fetched_at NULLS FIRST, p.partition",
 	.types = {TEXTOID, TEXTOID, INT8OID}
 };
@@ -398,18 +405,26 @@ hand_out_new(EsFetch *fetch)
 }
 
 /*
- * Hand out events of the partition that was taken, if it has any.
+ * Hand out events of the partition that was taken, if it has any.  When there
+ * are no new ones the checkpoint moves, and may so pass some that wait.
  */
 static void
 serve(EsFetch *fetch)
 {
+	EsSelection *selection = &fetch->selection;
+	int64		checkpoint;
+
 	PushActiveSnapshot(GetTransactionSnapshot());
 	fetch->snapshot = GetActiveSnapshot();
 
 	fetch->fetched_to = 0;
-	fetch->scanned_to = fetch->checkpoint;
-	if (es_retries_hand_out(fetch) && fetch->nrows < fetch->max_count)
-		hand_out_new(fetch);
+	do
+	{
+		checkpoint = fetch->scanned_to = fetch->checkpoint;
+		if (es_retries_hand_out(fetch) && fetch->nrows < fetch->max_count)
+			hand_out_new(fetch);
+	} while (fetch->nrows == 0 && fetch->checkpoint > checkpoint &&
+			 selection->nwaiting + selection->nparked > 0);
 	leave(fetch);
 
 	PopActiveSnapshot();

@@ -25,6 +25,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 
 #include "eventstore.h"
 
@@ -43,6 +44,7 @@ struct EsPartitionScan
 	Relation	events;
 	TupleDesc	descriptor;
 	const EsSelection *selection;
+	MemoryContext row_context;	/* reset for each row: names may be compressed */
 	EsWalk	   *walk;
 	Relation	category_index; /* NULL when the walk itself is followed */
 	TypeScan   *types;
@@ -247,6 +249,8 @@ es_partition_scan_begin(Relation events, Snapshot snapshot,
 	scan->events = events;
 	scan->descriptor = RelationGetDescr(events);
 	scan->selection = selection;
+	scan->row_context = AllocSetContextCreate(CurrentMemoryContext, "eventstore row of a partition",
+											  ALLOCSET_SMALL_SIZES);
 	scan->reached = after_position;
 	if (stream_types == NULL)
 	{
@@ -272,6 +276,7 @@ es_partition_scan_end(EsPartitionScan *scan)
 	if (scan->category_index != NULL)
 		index_close(scan->category_index, AccessShareLock);
 	es_walk_end(scan->walk);
+	MemoryContextDelete(scan->row_context);
 	pfree(scan);
 }
 
@@ -302,6 +307,20 @@ next_of_types(EsPartitionScan *scan)
 }
 
 /*
+ * is_selected() in the memory of the row.
+ */
+static bool
+is_row_selected(EsPartitionScan *scan, HeapTuple row)
+{
+	MemoryContext context = MemoryContextSwitchTo(scan->row_context);
+	bool		selected = is_selected(scan->selection, row, scan->descriptor);
+
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(scan->row_context);
+	return selected;
+}
+
+/*
  * The next event of the partition, valid until the next call; NULL when there
  * is none that is settled.
  */
@@ -314,7 +333,7 @@ es_partition_scan_next(EsPartitionScan *scan)
 	{
 		row = scan->types ? next_of_types(scan) :
 			es_walk_next_event(scan->walk, ES_MAX_COLLECTED_ENTRIES);
-	} while (row != NULL && !is_selected(scan->selection, row, scan->descriptor));
+	} while (row != NULL && !is_row_selected(scan, row));
 
 	if (row != NULL)
 		scan->reached = es_event_position(row, scan->descriptor);

@@ -88,8 +88,9 @@ static EsStatement load_replays = {
 };
 
 static EsStatement park_stream_event = {
-	.text = "SELECT eventstore.park_event(w.subscription_id, w.partition, w.position,"
-	"							  w.attempts, w.reason, w.first_failed_at)"
+	.text = "SELECT eventstore.park_event(w.subscription_id, w.partition, w.position, w.attempts,"
+	"		CASE WHEN w.failed_position = w.position THEN w.reason END,"
+	"		CASE WHEN w.failed_position = w.position THEN w.first_failed_at END)"
 	" FROM eventstore.subscription_streams w"
 	" WHERE w.subscription_id = $1 AND w.partition = $2 AND w.stream_id = $3",
 	.types = {TEXTOID, INT4OID, TEXTOID}
@@ -119,7 +120,8 @@ static EsStatement deliver_parked = {
 
 static EsStatement park_again = {
 	.text = "UPDATE eventstore.subscription_parked d"
-	" SET is_replayed = false, is_suspect = false, last_failed_at = clock_timestamp()"
+	" SET is_replayed = false, is_suspect = false, reason = 'a consumer that had it did not answer',"
+	"	last_failed_at = clock_timestamp(), parked_at = clock_timestamp()"
 	" WHERE d.subscription_id = $1 AND d.partition = $2 AND d.position = $3",
 	.types = {TEXTOID, INT4OID, INT8OID}
 };
@@ -274,6 +276,7 @@ deliver(RetryBatch *batch, EsWaitingStream *stream, HeapTuple *rows, int nrows)
 	if (counts)
 		stream->attempts++;
 	stream->is_suspect = false;
+	stream->position = position_of(batch->fetch, rows[0]);
 	stream->version = es_event_bigint(rows[0], RelationGetDescr(batch->fetch->events),
 									  Anum_es_events_version);
 	save(batch->fetch, stream, position_of(batch->fetch, rows[nrows - 1]));
@@ -385,7 +388,7 @@ add_replays(RetryBatch *batch, int max_count)
 			(void) run_for_partition(fetch, &deliver_parked, Int64GetDatum(positions[i]));
 			add_retry(batch, row, attempts[i] + 1);
 		}
-		else if (attempts[i] >= fetch->max_attempts)
+		else
 			(void) run_for_partition(fetch, &park_again, Int64GetDatum(positions[i]));
 	}
 }
@@ -503,8 +506,10 @@ es_retries_hand_out(EsFetch *fetch)
 	batch.retries = palloc(max_retries * sizeof(Retry));
 
 	add_streams(&batch, true);
+	while (batch.nretries == 0 && has_suspect_replays(fetch))
+		add_replays(&batch, 1);
 	if (batch.nretries == 0)
-		add_replays(&batch, has_suspect_replays(fetch) ? 1 : max_retries);
+		add_replays(&batch, max_retries);
 	is_alone = batch.nretries > 0;
 	if (!is_alone)
 	{
