@@ -646,6 +646,13 @@ BEGIN
 		'position is out of range',
 		format('It is %s.', coalesce(save_checkpoint.position::text, 'null')),
 		'Pass the global position of the last event that was handled.');
+
+	INSERT INTO eventstore.checkpoints AS c (subscription_id, position)
+	VALUES (save_checkpoint.subscription_id, save_checkpoint.position)
+	ON CONFLICT ON CONSTRAINT checkpoints_pkey DO UPDATE
+		SET position = excluded.position, updated_at = excluded.updated_at
+		WHERE c.position < excluded.position;
+	-- Not before, since create_subscription() waits for that, or the other way round.
 	IF EXISTS (SELECT FROM eventstore.subscriptions s
 			   WHERE s.subscription_id = save_checkpoint.subscription_id) THEN
 		RAISE EXCEPTION 'subscription "%" keeps its own checkpoints', save_checkpoint.subscription_id
@@ -653,12 +660,6 @@ BEGIN
 				  DETAIL = 'It was made by create_subscription().',
 				  HINT = 'Use ack_events(), or save the checkpoint under another name.';
 	END IF;
-
-	INSERT INTO eventstore.checkpoints AS c (subscription_id, position)
-	VALUES (save_checkpoint.subscription_id, save_checkpoint.position)
-	ON CONFLICT ON CONSTRAINT checkpoints_pkey DO UPDATE
-		SET position = excluded.position, updated_at = excluded.updated_at
-		WHERE c.position < excluded.position;
 	RETURN (SELECT c.position FROM eventstore.checkpoints c
 			WHERE c.subscription_id = save_checkpoint.subscription_id);
 END
@@ -707,14 +708,19 @@ BEGIN
 		create_subscription.after_position, create_subscription.partitions,
 		create_subscription.max_attempts);
 
+	-- Nobody shall save a checkpoint of this name meanwhile.
+	WITH reserved AS (
+		INSERT INTO eventstore.checkpoints (subscription_id, position)
+		VALUES (create_subscription.subscription_id, 0)
+		ON CONFLICT DO NOTHING
+		RETURNING subscription_id)
 	INSERT INTO eventstore.subscriptions
 		(subscription_id, stream_types, event_types, partitions, max_attempts)
-	SELECT create_subscription.subscription_id,
+	SELECT reserved.subscription_id,
 		   nullif(create_subscription.stream_types, '{}'),
 		   nullif(create_subscription.event_types, '{}'),
 		   create_subscription.partitions, create_subscription.max_attempts
-	WHERE NOT EXISTS (SELECT FROM eventstore.checkpoints c
-					  WHERE c.subscription_id = create_subscription.subscription_id)
+	FROM reserved
 	ON CONFLICT DO NOTHING
 	RETURNING true INTO created;
 	IF created IS NOT TRUE THEN
@@ -729,6 +735,8 @@ BEGIN
 	SELECT create_subscription.subscription_id, n, 1,
 		   create_subscription.after_position, create_subscription.after_position
 	FROM generate_series(0, create_subscription.partitions - 1) AS n;
+	DELETE FROM eventstore.checkpoints c
+	WHERE c.subscription_id = create_subscription.subscription_id;
 END
 $$;
 COMMENT ON FUNCTION eventstore.create_subscription(text, text[], text[], bigint, integer, integer) IS
