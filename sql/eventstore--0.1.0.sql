@@ -1441,8 +1441,9 @@ AS $$
 	SELECT 'the relations are permanent, and heaps without children',
 		   format('relation %s', c.oid::regclass)
 	FROM pg_class c
-	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
-					'eventstore.events_global_position_seq'::regclass)
+	WHERE c.oid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
 		AND (c.relpersistence <> 'p'
 			 OR (c.relkind = 'r' AND c.relam <> (SELECT a.oid FROM pg_am a WHERE a.amname = 'heap'))
 			 OR EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhparent, i.inhrelid)))
@@ -1526,6 +1527,90 @@ AS $$
 	FROM pg_rewrite r
 	WHERE r.ev_class = 'eventstore.events'::regclass
 
+	-- the subscriptions
+
+	UNION ALL
+	SELECT 'a subscription has its partitions',
+		   format('of the %s partitions of subscription "%s" there are %s, and %s others',
+				  coalesce(s.partitions, 0), coalesce(s.subscription_id, p.subscription_id),
+				  count(*) FILTER (WHERE p.partition BETWEEN 0 AND s.partitions - 1
+								   AND p.revision = s.revision),
+				  count(p) FILTER (WHERE (p.partition BETWEEN 0 AND s.partitions - 1
+										  AND p.revision = s.revision) IS NOT TRUE))
+	FROM eventstore.subscriptions s
+		FULL JOIN eventstore.subscription_partitions p ON p.subscription_id = s.subscription_id
+	GROUP BY s.subscription_id, s.partitions, p.subscription_id
+	HAVING (count(p) = s.partitions
+			AND bool_and(p.partition BETWEEN 0 AND s.partitions - 1 AND p.revision = s.revision)) IS NOT TRUE
+
+	UNION ALL
+	SELECT 'a partition is handed out in order',
+		   format('partition %s of subscription "%s" has checkpoint %s, has handed out up to %s, and looked at up to %s',
+				  p.partition, p.subscription_id, p.checkpoint, coalesce(p.fetched_to::text, 'null'), p.scanned_to)
+	FROM eventstore.subscription_partitions p
+	WHERE (0 <= p.checkpoint AND p.checkpoint <= p.scanned_to
+		   AND coalesce(p.checkpoint < p.fetched_to AND p.fetched_to <= least(p.scanned_to, p.tried_to), true))
+			IS NOT TRUE
+
+	UNION ALL
+	SELECT 'who has events has a lease',
+		   format('partition %s of subscription "%s"', p.partition, p.subscription_id)
+	FROM eventstore.subscription_partitions p
+	WHERE (p.consumer IS NULL) <> (p.lease_until IS NULL)
+		OR (p.consumer IS NULL
+			AND (p.fetched_to IS NOT NULL
+				 OR EXISTS (SELECT FROM eventstore.subscription_streams w
+							WHERE w.subscription_id = p.subscription_id
+								AND w.partition = p.partition AND w.delivered_to IS NOT NULL)
+				 OR EXISTS (SELECT FROM eventstore.subscription_parked d
+							WHERE d.subscription_id = p.subscription_id
+								AND d.partition = p.partition AND d.is_delivered)))
+
+	UNION ALL
+	SELECT 'what waits or is parked is in the partition of its stream',
+		   format('stream "%s" of subscription "%s" is in partition %s', w.stream_id, w.subscription_id, w.partition)
+	FROM (SELECT subscription_id, stream_id, partition FROM eventstore.subscription_streams
+		  UNION
+		  SELECT subscription_id, stream_id, partition FROM eventstore.subscription_parked) w
+		LEFT JOIN eventstore.subscriptions s ON s.subscription_id = w.subscription_id
+	WHERE w.partition IS DISTINCT FROM eventstore.stream_partition(w.stream_id, s.partitions)
+
+	UNION ALL
+	SELECT 'what waits or is parked is an event of its stream',
+		   format('there is none of stream "%s" at position %s, for subscription "%s"',
+				  w.stream_id, w.position, w.subscription_id)
+	FROM (SELECT subscription_id, stream_id, failed_position FROM eventstore.subscription_streams
+		  WHERE failed_position IS NOT NULL
+		  UNION ALL
+		  SELECT subscription_id, stream_id, position FROM eventstore.subscription_parked)
+			AS w (subscription_id, stream_id, position)
+		LEFT JOIN eventstore.events e ON e.global_position = w.position
+	WHERE e.stream_id IS DISTINCT FROM w.stream_id
+
+	UNION ALL
+	SELECT 'a stream that waits goes on where it is',
+		   format('stream "%s" of subscription "%s" waits at position %s, and goes on with version %s',
+				  w.stream_id, w.subscription_id, w.position, w.version)
+	FROM eventstore.subscription_streams w
+	WHERE w.failed_position < w.position
+		OR EXISTS (SELECT FROM eventstore.events e
+				   WHERE e.stream_id = w.stream_id AND e.version < w.version
+						AND e.global_position >= w.position)
+
+	UNION ALL
+	SELECT 'a former layout has checkpoints, and is older',
+		   format('subscription "%s", revision %s', l.subscription_id, l.revision)
+	FROM eventstore.subscription_layouts l
+		LEFT JOIN eventstore.subscriptions s ON s.subscription_id = l.subscription_id
+	WHERE (l.revision < s.revision AND array_ndims(l.checkpoints) = 1
+		   AND array_position(l.checkpoints, NULL) IS NULL) IS NOT TRUE
+
+	UNION ALL
+	SELECT 'a name is that of a follower or of a subscription, not of both',
+		   format('"%s"', c.subscription_id)
+	FROM eventstore.checkpoints c
+		JOIN eventstore.subscriptions s ON s.subscription_id = c.subscription_id
+
 	-- the rights
 
 	UNION ALL
@@ -1534,9 +1619,9 @@ AS $$
 				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
 				  a.privilege_type, c.oid::regclass)
 	FROM pg_class c, aclexplode(c.relacl) a
-	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
-					'eventstore.events_global_position_seq'::regclass,
-					'eventstore.replication_status'::regclass)
+	WHERE c.oid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
 		AND a.grantee <> c.relowner
 		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
 
@@ -1546,8 +1631,9 @@ AS $$
 				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
 				  a.privilege_type, t.attname, c.oid::regclass)
 	FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
-	WHERE c.oid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass,
-					'eventstore.replication_status'::regclass)
+	WHERE c.oid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
 		AND a.grantee <> c.relowner
 		AND (a.privilege_type <> 'SELECT' OR a.grantee = 0)
 
