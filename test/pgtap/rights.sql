@@ -13,14 +13,16 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 
-SELECT plan(24);
+SELECT plan(29);
 
 CREATE ROLE regress_es_nobody;
 CREATE ROLE regress_es_reader;
 CREATE ROLE regress_es_writer;
+CREATE ROLE regress_es_subscriber;
 CREATE ROLE regress_es_heir IN ROLE regress_es_writer;
 SELECT lives_ok('SELECT eventstore.grant_reader(''regress_es_reader'')', 'grant_reader');
 SELECT lives_ok('SELECT eventstore.grant_writer(''regress_es_writer'')', 'grant_writer');
+SELECT lives_ok('SELECT eventstore.grant_subscriber(''regress_es_subscriber'')', 'grant_subscriber');
 
 --
 -- What is granted
@@ -36,7 +38,7 @@ CREATE TEMP VIEW granted AS
 		  UNION ALL
 		  SELECT 'relation ' || relname, relowner,
 				 coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))
-		  FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'v', 'S')
+		  FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'S', 'v')
 		  UNION ALL
 		  SELECT 'column ' || attname, relowner, attacl
 		  FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -64,9 +66,24 @@ SELECT set_eq(
 	$$VALUES ('schema eventstore', 'USAGE'), ('function append_events', 'EXECUTE'),
 			 ('function append_event', 'EXECUTE'), ('function uuid_v7', 'EXECUTE')$$,
 	'what a writer has: no right to any table');
+SELECT set_eq(
+	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_subscriber'::regrole
+	  EXCEPT SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_reader'::regrole$$,
+	$$VALUES ('relation subscription_status', 'SELECT'), ('relation parked_events', 'SELECT'),
+			 ('function save_checkpoint', 'EXECUTE'), ('function get_checkpoint', 'EXECUTE'),
+			 ('function create_subscription', 'EXECUTE'), ('function alter_subscription', 'EXECUTE'),
+			 ('function drop_subscription', 'EXECUTE'), ('function fetch_events', 'EXECUTE'),
+			 ('function ack_events', 'EXECUTE'), ('function nack_event', 'EXECUTE'),
+			 ('function replay_parked', 'EXECUTE'), ('function stream_partition', 'EXECUTE')$$,
+	'what a subscriber has: no right to any table of the books');
+SELECT is_empty(
+	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_reader'::regrole
+	  EXCEPT SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_subscriber'::regrole$$,
+	'... and all that a reader has');
 SELECT is_empty(
 	$$SELECT * FROM granted
-	  WHERE grantee NOT IN (owner, 'regress_es_reader'::regrole, 'regress_es_writer'::regrole)$$,
+	  WHERE grantee NOT IN (owner, 'regress_es_reader'::regrole, 'regress_es_writer'::regrole,
+							'regress_es_subscriber'::regrole)$$,
 	'nobody else has anything');
 SELECT is_empty(
 	$$SELECT defaclrole FROM pg_default_acl WHERE defaclnamespace = 'eventstore'::regnamespace$$,
@@ -91,6 +108,18 @@ INSERT INTO statements VALUES
 	('append', 'SELECT eventstore.append_event(''A-1'', ''T'', ''1'')'),
 	('append', 'SELECT eventstore.append_events(''A-1'', ''[{"event_type":"T","data":1}]'')'),
 	('append', 'SELECT eventstore.uuid_v7()'),
+	('subscribe', 'SELECT eventstore.save_checkpoint(''f'', 1)'),
+	('subscribe', 'SELECT eventstore.get_checkpoint(''f'')'),
+	('subscribe', 'SELECT eventstore.create_subscription(''t'')'),
+	('subscribe', 'SELECT eventstore.alter_subscription(''s'', partitions => 2)'),
+	('subscribe', 'SELECT eventstore.drop_subscription(''s'')'),
+	('subscribe', 'SELECT FROM eventstore.fetch_events(''s'', ''d'')'),
+	('subscribe', 'SELECT eventstore.ack_events(''s'', ''c'', 0, 0)'),
+	('subscribe', 'SELECT eventstore.nack_event(''s'', ''c'', 0, 1, ''no'')'),
+	('subscribe', 'SELECT eventstore.replay_parked(''s'')'),
+	('subscribe', 'SELECT eventstore.stream_partition(''A-1'', 2)'),
+	('subscribe', 'SELECT FROM eventstore.subscription_status'),
+	('subscribe', 'SELECT FROM eventstore.parked_events'),
 	('neither', 'INSERT INTO eventstore.events (global_position) VALUES (1)'),
 	('neither', 'UPDATE eventstore.events SET tags = NULL'),
 	('neither', 'DELETE FROM eventstore.events'),
@@ -109,10 +138,27 @@ INSERT INTO statements VALUES
 	('neither', 'SELECT eventstore.guard()'),
 	('neither', 'SELECT eventstore.grant_reader(current_user)'),
 	('neither', 'SELECT eventstore.grant_writer(current_user)'),
+	('neither', 'SELECT eventstore.grant_subscriber(current_user)'),
+	('neither', 'SELECT eventstore.check_subscription_id(''s'')'),
+	('neither', 'SELECT eventstore.lock_subscription(''s'')'),
+	('neither', 'SELECT eventstore.lock_partition(''s'', ''c'', 0)'),
+	('neither', 'SELECT eventstore.park_event(''s'', 0, 1, 1, ''no'', now())'),
 	('neither', 'ALTER TABLE eventstore.events DISABLE TRIGGER ALL'),
 	('neither', 'ALTER SEQUENCE eventstore.events_global_position_seq RESTART'),
 	('neither', 'CREATE TABLE eventstore.mine ()'),
 	('neither', 'SET eventstore.serialize_appends = on');
+INSERT INTO statements
+	SELECT 'neither', format(v.command, c.oid::regclass)
+	FROM pg_class c, unnest('{SELECT FROM %s,INSERT INTO %s DEFAULT VALUES,DELETE FROM %s,TRUNCATE %s}'::text[]) v (command)
+	WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'r'
+	AND c.relname ~ '^(checkpoints|subscription)';
+
+-- For them: a subscription whose consumer has got an event
+SELECT eventstore.append_event('A-1', 'T', '1') IS NOT NULL AS appended \gset
+SELECT eventstore.create_subscription('s');
+SELECT count(*) AS fetched FROM eventstore.fetch_events('s', 'c') \gset
+SELECT eventstore.create_subscription('r');
+UPDATE eventstore.subscription_partitions SET lease_until = now() WHERE consumer = 'c';
 
 -- The SQLSTATE of each, as somebody; all are taken back.
 CREATE FUNCTION pg_temp.outcomes(role name) RETURNS TABLE (kind text, statement text, state text)
@@ -139,16 +185,17 @@ END
 $$;
 SELECT set_eq(
 	format('SELECT statement, state FROM pg_temp.outcomes(%L)', role),
-	format('SELECT statement, CASE kind WHEN %L THEN ''permitted'' ELSE ''42501'' END FROM statements', kind),
-	role || ' may ' || kind)
-FROM (VALUES ('regress_es_reader', 'read'), ('regress_es_writer', 'append'),
-			 ('regress_es_heir', 'append'), ('regress_es_nobody', 'nothing')) AS v (role, kind);
+	format('SELECT statement, CASE WHEN kind = ANY (%L) THEN ''permitted'' ELSE ''42501'' END FROM statements', kinds),
+	format('%s may do this: %s', role, kinds))
+FROM (VALUES ('regress_es_reader', '{read}'), ('regress_es_writer', '{append}'),
+			 ('regress_es_subscriber', '{read,subscribe}'),
+			 ('regress_es_heir', '{append}'), ('regress_es_nobody', '{}')) AS v (role, kinds);
 
 -- With both, both
 SELECT eventstore.grant_reader('regress_es_heir');
 SELECT set_eq(
 	'SELECT statement, state FROM pg_temp.outcomes(''regress_es_heir'')',
-	'SELECT statement, CASE kind WHEN ''neither'' THEN ''42501'' ELSE ''permitted'' END FROM statements',
+	'SELECT statement, CASE WHEN kind IN (''read'', ''append'') THEN ''permitted'' ELSE ''42501'' END FROM statements',
 	'who may read and append may do both, and no more');
 
 -- Taken back
@@ -156,6 +203,12 @@ REVOKE SELECT ON eventstore.events, eventstore.replication_status FROM regress_e
 SELECT is_empty(
 	'SELECT * FROM pg_temp.outcomes(''regress_es_reader'') WHERE state = ''permitted''',
 	'without SELECT on the table the read functions are of no use');
+REVOKE SELECT ON eventstore.events FROM regress_es_subscriber;
+SELECT set_eq(
+	$$SELECT statement FROM pg_temp.outcomes('regress_es_subscriber') WHERE state <> 'permitted' AND kind = 'subscribe'$$,
+	$$VALUES ('SELECT FROM eventstore.fetch_events(''s'', ''d'')')$$,
+	'... and no events are handed out');
+SELECT eventstore.grant_subscriber('regress_es_subscriber');
 
 -- EXECUTE on all functions lets nobody read, nor past the guard.
 GRANT USAGE ON SCHEMA eventstore TO regress_es_nobody;
@@ -164,8 +217,10 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventstore TO regress_es_nobody;
 DELETE FROM statements WHERE statement ~ 'grant_';
 SELECT set_eq(
 	$$SELECT statement FROM pg_temp.outcomes('regress_es_nobody') WHERE state = 'permitted'$$,
-	$$SELECT statement FROM statements WHERE kind = 'append'$$,
-	'EXECUTE on every function permits to append, and nothing else');
+	$$SELECT statement FROM statements
+	  WHERE kind = 'append' OR (kind = 'subscribe' AND statement !~ 'fetch_events|subscription_status|parked_events')
+		OR statement ~ 'check_subscription_id'$$,
+	'EXECUTE on every function permits to append and to manage subscriptions, and not to read');
 
 -- The guard is for the owner and superusers too.
 SELECT throws_ok(statement, 'ST004', 'events are immutable', 'refused to a superuser: ' || statement)

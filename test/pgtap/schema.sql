@@ -13,7 +13,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 
-SELECT plan(34);
+SELECT plan(36);
 
 --
 -- The extension
@@ -33,7 +33,9 @@ SELECT set_eq(
 	  WHERE extname = 'eventstore'$$,
 	$$VALUES ('eventstore.events', ''),
 			 ('eventstore.events_global_position_seq', ''),
-			 ('eventstore.watermark', '')$$,
+			 ('eventstore.watermark', ''), ('eventstore.checkpoints', ''), ('eventstore.subscriptions', ''),
+			 ('eventstore.subscription_partitions', ''), ('eventstore.subscription_streams', ''),
+			 ('eventstore.subscription_parked', ''), ('eventstore.subscription_layouts', '')$$,
 	'pg_dump dumps the rows of these, all of them');
 SELECT set_eq(
 	$$SELECT c.relkind::text, c.relname::text FROM pg_class c
@@ -41,7 +43,13 @@ SELECT set_eq(
 	$$VALUES ('r', 'events'), ('r', 'watermark'), ('S', 'events_global_position_seq'),
 			 ('v', 'replication_status'),
 			 ('i', 'events_pkey'), ('i', 'events_stream_id_version_key'), ('i', 'events_event_id_key'),
-			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey')$$,
+			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey'),
+			 ('r', 'checkpoints'), ('i', 'checkpoints_pkey'), ('r', 'subscriptions'), ('i', 'subscriptions_pkey'),
+			 ('r', 'subscription_partitions'), ('i', 'subscription_partitions_pkey'),
+			 ('r', 'subscription_streams'), ('i', 'subscription_streams_pkey'),
+			 ('r', 'subscription_parked'), ('i', 'subscription_parked_pkey'),
+			 ('r', 'subscription_layouts'), ('i', 'subscription_layouts_pkey'),
+			 ('v', 'subscription_status'), ('v', 'parked_events')$$,
 	'the schema holds these relations');
 SELECT is_empty(
 	$$SELECT d.classid::regclass, d.objid FROM pg_depend d
@@ -53,11 +61,11 @@ SELECT is_empty(
 SELECT is_empty(
 	$$SELECT t.typname FROM pg_type t
 	  WHERE t.typnamespace = 'eventstore'::regnamespace
-	  AND t.typname NOT IN ('events', '_events', 'watermark', '_watermark',
-						   'replication_status', '_replication_status')
+	  AND t.typrelid = 0
+	  AND NOT EXISTS (SELECT FROM pg_type r WHERE r.oid = t.typelem AND r.typrelid <> 0)
 	  UNION ALL SELECT o.oprname FROM pg_operator o WHERE o.oprnamespace = 'eventstore'::regnamespace
 	  UNION ALL SELECT c.collname FROM pg_collation c WHERE c.collnamespace = 'eventstore'::regnamespace$$,
-	'... and no types or operators');
+	'... and no types but those of its relations, and no operators');
 
 --
 -- Tables
@@ -103,13 +111,108 @@ SELECT results_eq(
 			 ('failover', 'boolean'), ('invalidation_reason', 'text')$$,
 	'columns of replication_status');
 SELECT set_eq(
+	$$SELECT c.relname::text, a.attnum::int, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+			 (SELECT l.collname::text FROM pg_collation l WHERE l.oid = a.attcollation),
+			 pg_get_expr(d.adbin, d.adrelid), a.attidentity::text || a.attgenerated::text
+	  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+		LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+	  AND c.relname ~ '^(checkpoints|subscription)'$$,
+	$$VALUES ('checkpoints', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('checkpoints', 2, 'position', 'bigint', true, NULL, NULL, ''),
+			 ('checkpoints', 3, 'updated_at', 'timestamp with time zone', true, NULL, 'now()', ''),
+			 ('subscriptions', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('subscriptions', 2, 'stream_types', 'text[]', false, 'C', NULL, ''),
+			 ('subscriptions', 3, 'event_types', 'text[]', false, 'C', NULL, ''),
+			 ('subscriptions', 4, 'partitions', 'integer', true, NULL, NULL, ''),
+			 ('subscriptions', 5, 'max_attempts', 'integer', true, NULL, NULL, ''),
+			 ('subscriptions', 6, 'revision', 'bigint', true, NULL, '1', ''),
+			 ('subscriptions', 7, 'created_at', 'timestamp with time zone', true, NULL, 'now()', ''),
+			 ('subscription_partitions', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_partitions', 2, 'partition', 'integer', true, NULL, NULL, ''),
+			 ('subscription_partitions', 3, 'revision', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_partitions', 4, 'checkpoint', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_partitions', 5, 'scanned_to', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_partitions', 6, 'fetched_to', 'bigint', false, NULL, NULL, ''),
+			 ('subscription_partitions', 7, 'tried_to', 'bigint', true, NULL, '0', ''),
+			 ('subscription_partitions', 8, 'attempts', 'integer', true, NULL, '0', ''),
+			 ('subscription_partitions', 9, 'consumer', 'text', false, 'C', NULL, ''),
+			 ('subscription_partitions', 10, 'lease_until', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_partitions', 11, 'fetched_at', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_streams', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_streams', 2, 'stream_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_streams', 3, 'partition', 'integer', true, NULL, NULL, ''),
+			 ('subscription_streams', 4, 'position', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_streams', 5, 'version', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_streams', 6, 'failed_position', 'bigint', false, NULL, NULL, ''),
+			 ('subscription_streams', 7, 'attempts', 'integer', true, NULL, NULL, ''),
+			 ('subscription_streams', 8, 'reason', 'text', false, 'default', NULL, ''),
+			 ('subscription_streams', 9, 'first_failed_at', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_streams', 10, 'last_failed_at', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_streams', 11, 'retry_at', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_streams', 12, 'delivered_to', 'bigint', false, NULL, NULL, ''),
+			 ('subscription_streams', 13, 'is_suspect', 'boolean', true, NULL, 'false', ''),
+			 ('subscription_parked', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_parked', 2, 'partition', 'integer', true, NULL, NULL, ''),
+			 ('subscription_parked', 3, 'position', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_parked', 4, 'stream_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_parked', 5, 'attempts', 'integer', true, NULL, NULL, ''),
+			 ('subscription_parked', 6, 'reason', 'text', true, 'default', NULL, ''),
+			 ('subscription_parked', 7, 'first_failed_at', 'timestamp with time zone', true, NULL, NULL, ''),
+			 ('subscription_parked', 8, 'last_failed_at', 'timestamp with time zone', true, NULL, NULL, ''),
+			 ('subscription_parked', 9, 'parked_at', 'timestamp with time zone', true, NULL, 'clock_timestamp()', ''),
+			 ('subscription_parked', 10, 'is_replayed', 'boolean', true, NULL, 'false', ''),
+			 ('subscription_parked', 11, 'replay_attempts', 'integer', true, NULL, '0', ''),
+			 ('subscription_parked', 12, 'retry_at', 'timestamp with time zone', false, NULL, NULL, ''),
+			 ('subscription_parked', 13, 'is_delivered', 'boolean', true, NULL, 'false', ''),
+			 ('subscription_parked', 14, 'is_suspect', 'boolean', true, NULL, 'false', ''),
+			 ('subscription_layouts', 1, 'subscription_id', 'text', true, 'C', NULL, ''),
+			 ('subscription_layouts', 2, 'revision', 'bigint', true, NULL, NULL, ''),
+			 ('subscription_layouts', 3, 'checkpoints', 'bigint[]', true, NULL, NULL, '')$$,
+	'columns of the tables of subscriptions: name, type, not null, collation, default');
+SELECT set_eq(
+	$$SELECT c.relname::text, a.attnum::int, a.attname::text, format_type(a.atttypid, a.atttypmod)
+	  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'v'
+	  AND c.relname <> 'replication_status'$$,
+	$$VALUES ('subscription_status', 1, 'subscription', 'text'),
+			 ('subscription_status', 2, 'partition', 'integer'),
+			 ('subscription_status', 3, 'checkpoint', 'bigint'),
+			 ('subscription_status', 4, 'scanned_to', 'bigint'),
+			 ('subscription_status', 5, 'lag', 'bigint'),
+			 ('subscription_status', 6, 'oldest_pending', 'interval'),
+			 ('subscription_status', 7, 'consumer', 'text'),
+			 ('subscription_status', 8, 'lease_until', 'timestamp with time zone'),
+			 ('subscription_status', 9, 'waiting_streams', 'bigint'),
+			 ('subscription_status', 10, 'parked', 'bigint'),
+			 ('parked_events', 1, 'subscription', 'text'),
+			 ('parked_events', 2, 'partition', 'integer'),
+			 ('parked_events', 3, 'global_position', 'bigint'),
+			 ('parked_events', 4, 'stream_id', 'text'),
+			 ('parked_events', 5, 'version', 'bigint'),
+			 ('parked_events', 6, 'event_id', 'uuid'),
+			 ('parked_events', 7, 'event_type', 'text'),
+			 ('parked_events', 8, 'reason', 'text'),
+			 ('parked_events', 9, 'attempts', 'integer'),
+			 ('parked_events', 10, 'first_failed_at', 'timestamp with time zone'),
+			 ('parked_events', 11, 'last_failed_at', 'timestamp with time zone'),
+			 ('parked_events', 12, 'parked_at', 'timestamp with time zone'),
+			 ('parked_events', 13, 'replaying', 'boolean')$$,
+	'columns of the views: name, type');
+SELECT set_eq(
 	$$SELECT c.relname::text, a.amname::text, c.relpersistence::text, c.relreplident::text,
 			 c.relrowsecurity, c.relispartition OR c.relhassubclass, c.reloptions::text, c.reltablespace::int
 	  FROM pg_class c JOIN pg_am a ON a.oid = c.relam
 	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'r'$$,
 	$$VALUES ('events', 'heap', 'p', 'd', false, false, NULL, 0),
-			 ('watermark', 'heap', 'p', 'd', false, false, NULL, 0)$$,
-	'tables are permanent heaps with default options');
+			 ('watermark', 'heap', 'p', 'd', false, false, NULL, 0),
+			 ('checkpoints', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
+			 ('subscriptions', 'heap', 'p', 'd', false, false, NULL, 0),
+			 ('subscription_partitions', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
+			 ('subscription_streams', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
+			 ('subscription_parked', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
+			 ('subscription_layouts', 'heap', 'p', 'd', false, false, NULL, 0)$$,
+	'tables are permanent heaps, those whose rows change with room for that');
 SELECT results_eq(
 	$$SELECT format_type(seqtypid, NULL), seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle
 	  FROM pg_sequence WHERE seqrelid = 'eventstore.events_global_position_seq'::regclass$$,
@@ -137,7 +240,18 @@ SELECT set_eq(
 	   'CHECK (((stream_id <> ''''::text) AND (stream_type <> ''''::text) AND (event_type <> ''''::text)))', true),
 	  ('eventstore.events', 'events_one_payload', 'CHECK (((data IS NULL) <> (binary_data IS NULL)))', true),
 	  ('eventstore.watermark', 'watermark_pkey', 'PRIMARY KEY (only_row)', true),
-	  ('eventstore.watermark', 'watermark_only_row', 'CHECK (only_row)', true)$$,
+	  ('eventstore.watermark', 'watermark_only_row', 'CHECK (only_row)', true),
+	  ('eventstore.checkpoints', 'checkpoints_pkey', 'PRIMARY KEY (subscription_id)', true),
+	  ('eventstore.checkpoints', 'checkpoints_position_not_negative', 'CHECK (("position" >= 0))', true),
+	  ('eventstore.subscriptions', 'subscriptions_pkey', 'PRIMARY KEY (subscription_id)', true),
+	  ('eventstore.subscription_partitions', 'subscription_partitions_pkey', 'PRIMARY KEY (subscription_id, partition)', true),
+	  ('eventstore.subscription_partitions', 'subscription_partitions_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
+	  ('eventstore.subscription_streams', 'subscription_streams_pkey', 'PRIMARY KEY (subscription_id, partition, stream_id)', true),
+	  ('eventstore.subscription_streams', 'subscription_streams_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
+	  ('eventstore.subscription_parked', 'subscription_parked_pkey', 'PRIMARY KEY (subscription_id, partition, "position")', true),
+	  ('eventstore.subscription_parked', 'subscription_parked_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
+	  ('eventstore.subscription_layouts', 'subscription_layouts_pkey', 'PRIMARY KEY (subscription_id, revision)', true),
+	  ('eventstore.subscription_layouts', 'subscription_layouts_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true)$$,
 	'constraints');
 PREPARE event(bigint, bigint, text, text, text, json, bytea) AS
 	INSERT INTO eventstore.events (global_position, version, created_at, event_id, stream_id,
@@ -166,7 +280,13 @@ SELECT set_eq(
 	  ('CREATE UNIQUE INDEX events_stream_id_version_key ON eventstore.events USING btree (stream_id, version)', true),
 	  ('CREATE UNIQUE INDEX events_event_id_key ON eventstore.events USING btree (event_id)', true),
 	  ('CREATE INDEX events_stream_type_global_position_idx ON eventstore.events USING btree (stream_type, global_position)', true),
-	  ('CREATE UNIQUE INDEX watermark_pkey ON eventstore.watermark USING btree (only_row)', true)$$,
+	  ('CREATE UNIQUE INDEX watermark_pkey ON eventstore.watermark USING btree (only_row)', true),
+	  ('CREATE UNIQUE INDEX checkpoints_pkey ON eventstore.checkpoints USING btree (subscription_id)', true),
+	  ('CREATE UNIQUE INDEX subscriptions_pkey ON eventstore.subscriptions USING btree (subscription_id)', true),
+	  ('CREATE UNIQUE INDEX subscription_partitions_pkey ON eventstore.subscription_partitions USING btree (subscription_id, partition)', true),
+	  ('CREATE UNIQUE INDEX subscription_streams_pkey ON eventstore.subscription_streams USING btree (subscription_id, partition, stream_id)', true),
+	  ('CREATE UNIQUE INDEX subscription_parked_pkey ON eventstore.subscription_parked USING btree (subscription_id, partition, "position")', true),
+	  ('CREATE UNIQUE INDEX subscription_layouts_pkey ON eventstore.subscription_layouts USING btree (subscription_id, revision)', true)$$,
 	'indexes');
 
 --
@@ -184,8 +304,8 @@ SELECT set_eq(
 	  ('CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A')$$,
 	'the guard stands ALWAYS, and there is no other trigger');
 SELECT is_empty(
-	$$SELECT rulename FROM pg_rules WHERE schemaname = 'eventstore'$$,
-	'there are no rules');
+	$$SELECT rulename FROM pg_rules WHERE schemaname = 'eventstore' AND rulename <> '_RETURN'$$,
+	'there are no rules but those that make views');
 
 --
 -- Functions
@@ -216,7 +336,24 @@ SELECT set_eq(
 	  ('verify', '', 'TABLE(invariant text, detail text)'),
 	  ('guard', '', 'trigger'),
 	  ('grant_reader', 'role_name name', 'void'),
-	  ('grant_writer', 'role_name name', 'void')$$,
+	  ('grant_writer', 'role_name name', 'void'),
+	  ('stream_partition', 'stream_id text, partitions integer', 'integer'),
+	  ('check_argument', 'is_valid boolean, message text, detail text, hint text', 'void'),
+	  ('check_subscription_id', 'subscription_id text', 'void'),
+	  ('check_subscription_definition', 'stream_types text[], event_types text[], after_position bigint, partitions integer, max_attempts integer', 'void'),
+	  ('save_checkpoint', 'subscription_id text, "position" bigint', 'bigint'),
+	  ('get_checkpoint', 'subscription_id text', 'bigint'),
+	  ('create_subscription', 'subscription_id text, stream_types text[] DEFAULT NULL::text[], event_types text[] DEFAULT NULL::text[], after_position bigint DEFAULT 0, partitions integer DEFAULT 1, max_attempts integer DEFAULT 10', 'void'),
+	  ('lock_subscription', 'subscription_id text', 'eventstore.subscriptions'),
+	  ('alter_subscription', 'subscription_id text, stream_types text[] DEFAULT NULL::text[], event_types text[] DEFAULT NULL::text[], partitions integer DEFAULT NULL::integer, max_attempts integer DEFAULT NULL::integer, after_position bigint DEFAULT NULL::bigint', 'void'),
+	  ('drop_subscription', 'subscription_id text', 'void'),
+	  ('fetch_events', 'subscription_id text, consumer text, max_count integer DEFAULT 100, lease interval DEFAULT ''00:00:30''::interval', 'TABLE(partition integer, attempt integer, global_position bigint, version bigint, created_at timestamp with time zone, event_id uuid, stream_id text, stream_type text, event_type text, schema_version integer, correlation_id uuid, causation_id uuid, data json, binary_data bytea, content_type text, metadata json, tags text[])'),
+	  ('lock_partition', 'subscription_id text, consumer text, partition integer', 'eventstore.subscription_partitions'),
+	  ('ack_events', 'subscription_id text, consumer text, partition integer, "position" bigint', 'void'),
+	  ('park_event', 'subscription_id text, partition integer, "position" bigint, attempts integer, reason text, first_failed_at timestamp with time zone', 'void'),
+	  ('nack_event', 'subscription_id text, consumer text, partition integer, "position" bigint, reason text, retry_after interval DEFAULT ''00:00:01''::interval', 'boolean'),
+	  ('replay_parked', 'subscription_id text, positions bigint[] DEFAULT NULL::bigint[]', 'bigint'),
+	  ('grant_subscriber', 'role_name name', 'void')$$,
 	'functions: arguments with names, types and defaults, and results');
 SELECT set_eq(
 	$$SELECT proname::text, lanname::text, provolatile::text, proparallel::text, proisstrict FROM functions$$,
@@ -240,18 +377,38 @@ SELECT set_eq(
 	  ('advance_watermark', 'sql', 'v', 'u', false),
 	  ('verify', 'sql', 's', 'r', false),
 	  ('grant_reader', 'plpgsql', 'v', 'u', true),
-	  ('grant_writer', 'plpgsql', 'v', 'u', true)$$,
+	  ('grant_writer', 'plpgsql', 'v', 'u', true),
+	  ('stream_partition', 'c', 'i', 's', true),
+	  ('check_argument', 'plpgsql', 's', 's', false),
+	  ('check_subscription_id', 'sql', 's', 's', false),
+	  ('check_subscription_definition', 'sql', 's', 's', false),
+	  ('save_checkpoint', 'plpgsql', 'v', 'u', false),
+	  ('get_checkpoint', 'sql', 's', 'r', false),
+	  ('create_subscription', 'plpgsql', 'v', 'u', false),
+	  ('lock_subscription', 'plpgsql', 'v', 'u', false),
+	  ('alter_subscription', 'plpgsql', 'v', 'u', false),
+	  ('drop_subscription', 'plpgsql', 'v', 'u', false),
+	  ('fetch_events', 'c', 'v', 'u', false),
+	  ('lock_partition', 'plpgsql', 'v', 'u', false),
+	  ('ack_events', 'plpgsql', 'v', 'u', false),
+	  ('park_event', 'sql', 'v', 'u', false),
+	  ('nack_event', 'plpgsql', 'v', 'u', false),
+	  ('replay_parked', 'plpgsql', 'v', 'u', false),
+	  ('grant_subscriber', 'plpgsql', 'v', 'u', true)$$,
 	'functions: language, volatility, parallel safety, strictness');
-SELECT is_empty(
-	$$SELECT proname FROM functions WHERE prosecdef$$,
-	'no function is SECURITY DEFINER');
+SELECT set_eq(
+	$$SELECT proname::text FROM functions WHERE prosecdef$$,
+	$$VALUES ('save_checkpoint'), ('get_checkpoint'), ('create_subscription'), ('alter_subscription'),
+			 ('drop_subscription'), ('ack_events'), ('nack_event'), ('replay_parked')$$,
+	'functions that write the books, which nobody else can, are SECURITY DEFINER');
 SELECT is_empty(
 	$$SELECT proname FROM functions WHERE proleakproof$$,
 	'no function is LEAKPROOF');
 SELECT set_eq(
 	$$SELECT proname::text, proconfig::text FROM functions WHERE lanname <> 'c' OR proconfig IS NOT NULL$$,
-	$$SELECT proname::text, '{"search_path=pg_catalog, pg_temp"}' FROM functions WHERE lanname <> 'c'$$,
-	'functions that are not C pin search_path, the temporary schema last');
+	$$SELECT proname::text, '{"search_path=pg_catalog, pg_temp"}' FROM functions
+	  WHERE lanname <> 'c' OR proname = 'fetch_events'$$,
+	'functions that run statements pin search_path, the temporary schema last');
 SELECT is_empty(
 	$$SELECT proname, probin FROM functions WHERE lanname = 'c' AND probin <> '$libdir/eventstore'$$,
 	'C functions are in the one library');
@@ -273,7 +430,7 @@ CREATE TEMP VIEW parts (classid, objid, objsubid) AS
 	UNION SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint
 		WHERE conrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass) AND contype <> 'n'
 	UNION SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_trigger
-		WHERE tgrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass);
+		WHERE tgrelid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass) AND NOT tgisinternal;
 SELECT is_empty(
 	$$SELECT pg_describe_object(p.classid, p.objid, p.objsubid)
 	  FROM parts p
