@@ -54,12 +54,7 @@ foreach my $round (1 .. 3)
 	$acknowledged{$_} = 1 foreach acknowledged(@appenders);
 	remember($_) foreach @followers;
 
-	start_killed_server($node);
-
-	# Some of these transactions were prepared; they hold up followers, as
-	# they should, until somebody decides.
-	$node->safe_psql('postgres', "ROLLBACK PREPARED '$_'")
-	  foreach split /\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts');
+	start_after_crash($node);
 
 	my @positions = map { /^(\d+)/ } stored($node);
 	my $next = append($node, 'Account-next');

@@ -46,6 +46,7 @@ our @EXPORT = qw(
   private_installation
   kill_server
   start_killed_server
+  start_after_crash
   append
   start_psql
   finish_psql
@@ -344,6 +345,25 @@ sub start_killed_server
 			return 0;
 		},
 		'the server to start');
+	return;
+}
+
+=pod
+
+=item start_after_crash(node)
+
+The same, and roll back what was prepared: that would hold up followers until
+somebody decides.
+
+=cut
+
+sub start_after_crash
+{
+	my ($node) = @_;
+
+	start_killed_server($node);
+	$node->safe_psql('postgres', "ROLLBACK PREPARED '$_'")
+	  foreach split /\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts');
 	return;
 }
 
