@@ -326,6 +326,9 @@ COMMENT ON FUNCTION eventstore.continue_positions(bigint) IS
 -- Checkpoints and subscriptions
 --
 -- docs/subscriptions.md tells how they are used; fetch.c, how they work.
+-- There are no foreign keys, since a parallel pg_restore loads the tables of
+-- an extension in any order: rows come and go under the partitions' locks,
+-- and verify() knows what belongs together.
 --
 
 CREATE TABLE eventstore.checkpoints (
@@ -393,9 +396,7 @@ CREATE TABLE eventstore.subscription_partitions (
 	consumer		text COLLATE "C",
 	lease_until		timestamptz,
 	fetched_at		timestamptz,
-	CONSTRAINT subscription_partitions_pkey PRIMARY KEY (subscription_id, partition),
-	CONSTRAINT subscription_partitions_subscription_id_fkey
-		FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions ON DELETE CASCADE
+	CONSTRAINT subscription_partitions_pkey PRIMARY KEY (subscription_id, partition)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.subscription_partitions IS
 	'how far each partition of a subscription has come, and who works on it';
@@ -423,8 +424,6 @@ COMMENT ON COLUMN eventstore.subscription_partitions.fetched_at IS
 	'when events of the partition were last handed out';
 COMMENT ON CONSTRAINT subscription_partitions_pkey ON eventstore.subscription_partitions IS
 	'a partition has one row';
-COMMENT ON CONSTRAINT subscription_partitions_subscription_id_fkey ON eventstore.subscription_partitions IS
-	'a partition belongs to a subscription';
 COMMENT ON INDEX eventstore.subscription_partitions_pkey IS
 	'a partition has one row';
 
@@ -442,9 +441,7 @@ CREATE TABLE eventstore.subscription_streams (
 	retry_at		timestamptz,
 	delivered_to	bigint,
 	is_suspect		boolean NOT NULL DEFAULT false,
-	CONSTRAINT subscription_streams_pkey PRIMARY KEY (subscription_id, partition, stream_id),
-	CONSTRAINT subscription_streams_subscription_id_fkey
-		FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions ON DELETE CASCADE
+	CONSTRAINT subscription_streams_pkey PRIMARY KEY (subscription_id, partition, stream_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.subscription_streams IS
 	'streams that wait for a failed event, or catch up behind one';
@@ -476,8 +473,6 @@ COMMENT ON COLUMN eventstore.subscription_streams.is_suspect IS
 	'was it in the hand of a consumer that did not answer?';
 COMMENT ON CONSTRAINT subscription_streams_pkey ON eventstore.subscription_streams IS
 	'a stream waits once';
-COMMENT ON CONSTRAINT subscription_streams_subscription_id_fkey ON eventstore.subscription_streams IS
-	'a stream waits in a subscription';
 COMMENT ON INDEX eventstore.subscription_streams_pkey IS
 	'the streams of a partition that wait';
 
@@ -496,9 +491,7 @@ CREATE TABLE eventstore.subscription_parked (
 	retry_at		timestamptz,
 	is_delivered	boolean NOT NULL DEFAULT false,
 	is_suspect		boolean NOT NULL DEFAULT false,
-	CONSTRAINT subscription_parked_pkey PRIMARY KEY (subscription_id, partition, position),
-	CONSTRAINT subscription_parked_subscription_id_fkey
-		FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions ON DELETE CASCADE
+	CONSTRAINT subscription_parked_pkey PRIMARY KEY (subscription_id, partition, position)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.subscription_parked IS
 	'events that were given up after too many attempts, until they are replayed';
@@ -532,8 +525,6 @@ COMMENT ON COLUMN eventstore.subscription_parked.is_suspect IS
 	'was it in the hand of a consumer that did not answer?';
 COMMENT ON CONSTRAINT subscription_parked_pkey ON eventstore.subscription_parked IS
 	'an event is parked once';
-COMMENT ON CONSTRAINT subscription_parked_subscription_id_fkey ON eventstore.subscription_parked IS
-	'an event is parked in a subscription';
 COMMENT ON INDEX eventstore.subscription_parked_pkey IS
 	'the parked events of a partition';
 
@@ -541,9 +532,7 @@ CREATE TABLE eventstore.subscription_layouts (
 	subscription_id	text COLLATE "C" NOT NULL,
 	revision		bigint NOT NULL,
 	checkpoints		bigint[] NOT NULL,
-	CONSTRAINT subscription_layouts_pkey PRIMARY KEY (subscription_id, revision),
-	CONSTRAINT subscription_layouts_subscription_id_fkey
-		FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions ON DELETE CASCADE
+	CONSTRAINT subscription_layouts_pkey PRIMARY KEY (subscription_id, revision)
 );
 COMMENT ON TABLE eventstore.subscription_layouts IS
 	'how far the partitions had come when their number was changed';
@@ -555,8 +544,6 @@ COMMENT ON COLUMN eventstore.subscription_layouts.checkpoints IS
 	'the checkpoints of partitions 0, 1, 2 ...';
 COMMENT ON CONSTRAINT subscription_layouts_pkey ON eventstore.subscription_layouts IS
 	'a revision has one layout';
-COMMENT ON CONSTRAINT subscription_layouts_subscription_id_fkey ON eventstore.subscription_layouts IS
-	'a layout belongs to a subscription';
 COMMENT ON INDEX eventstore.subscription_layouts_pkey IS
 	'the former layouts of a subscription';
 
@@ -754,7 +741,7 @@ BEGIN
 	PERFORM eventstore.check_subscription_id(lock_subscription.subscription_id);
 	SELECT s.* INTO subscription FROM eventstore.subscriptions s
 	WHERE s.subscription_id = lock_subscription.subscription_id
-	FOR NO KEY UPDATE;			-- foreign keys of whoever holds a partition may pass
+	FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'subscription "%" does not exist', lock_subscription.subscription_id
 			USING ERRCODE = 'undefined_object',
@@ -859,6 +846,14 @@ BEGIN
 	WHERE c.subscription_id = drop_subscription.subscription_id;
 	IF NOT FOUND THEN
 		PERFORM eventstore.lock_subscription(drop_subscription.subscription_id);
+		DELETE FROM eventstore.subscription_layouts l
+		WHERE l.subscription_id = drop_subscription.subscription_id;
+		DELETE FROM eventstore.subscription_parked d
+		WHERE d.subscription_id = drop_subscription.subscription_id;
+		DELETE FROM eventstore.subscription_streams w
+		WHERE w.subscription_id = drop_subscription.subscription_id;
+		DELETE FROM eventstore.subscription_partitions p
+		WHERE p.subscription_id = drop_subscription.subscription_id;
 		DELETE FROM eventstore.subscriptions s
 		WHERE s.subscription_id = drop_subscription.subscription_id;
 	END IF;

@@ -245,13 +245,9 @@ SELECT set_eq(
 	  ('eventstore.checkpoints', 'checkpoints_position_not_negative', 'CHECK (("position" >= 0))', true),
 	  ('eventstore.subscriptions', 'subscriptions_pkey', 'PRIMARY KEY (subscription_id)', true),
 	  ('eventstore.subscription_partitions', 'subscription_partitions_pkey', 'PRIMARY KEY (subscription_id, partition)', true),
-	  ('eventstore.subscription_partitions', 'subscription_partitions_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
 	  ('eventstore.subscription_streams', 'subscription_streams_pkey', 'PRIMARY KEY (subscription_id, partition, stream_id)', true),
-	  ('eventstore.subscription_streams', 'subscription_streams_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
 	  ('eventstore.subscription_parked', 'subscription_parked_pkey', 'PRIMARY KEY (subscription_id, partition, "position")', true),
-	  ('eventstore.subscription_parked', 'subscription_parked_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true),
-	  ('eventstore.subscription_layouts', 'subscription_layouts_pkey', 'PRIMARY KEY (subscription_id, revision)', true),
-	  ('eventstore.subscription_layouts', 'subscription_layouts_subscription_id_fkey', 'FOREIGN KEY (subscription_id) REFERENCES eventstore.subscriptions(subscription_id) ON DELETE CASCADE', true)$$,
+	  ('eventstore.subscription_layouts', 'subscription_layouts_pkey', 'PRIMARY KEY (subscription_id, revision)', true)$$,
 	'constraints');
 PREPARE event(bigint, bigint, text, text, text, json, bytea) AS
 	INSERT INTO eventstore.events (global_position, version, created_at, event_id, stream_id,

@@ -185,8 +185,18 @@ SELECT eventstore.get_checkpoint('placed_orders');
 SELECT eventstore.create_subscription('placed_orders', after_position => 13);
 SELECT eventstore.ack_events('placed_orders', 'c', 0, 13);
 SELECT pg_temp.fetched('placed_orders', 'c');
+SELECT eventstore.alter_subscription('ALL', partitions => 1, max_attempts => 1);
+SELECT pg_temp.fetched('ALL', 'c');
+SELECT eventstore.nack_event('ALL', 'c', 0, 4, 'no'), eventstore.ack_events('ALL', 'c', 0, 4);
+SELECT eventstore.alter_subscription('ALL', partitions => 2, max_attempts => 2);
+SELECT eventstore.nack_event('ALL', 'c', f.partition, f.global_position, 'no') FROM eventstore.fetch_events('ALL', 'c') f;
+SELECT eventstore.ack_events('ALL', 'c', partition, scanned_to) FROM eventstore.subscription_status WHERE subscription = 'ALL' AND consumer = 'c';
+SELECT eventstore.alter_subscription('ALL', partitions => 3);
+SELECT (SELECT count(*) > 0 FROM eventstore.subscription_streams), (SELECT count(*) FROM eventstore.subscription_parked),
+	   (SELECT count(*) FROM eventstore.subscription_layouts);
 SELECT eventstore.drop_subscription(subscription_id) FROM eventstore.subscriptions;
-SELECT (SELECT count(*) FROM eventstore.subscription_partitions),
+SELECT (SELECT count(*) FROM eventstore.subscription_partitions), (SELECT count(*) FROM eventstore.subscription_streams),
+	   (SELECT count(*) FROM eventstore.subscription_parked), (SELECT count(*) FROM eventstore.subscription_layouts),
 	   (SELECT count(*) FROM eventstore.subscription_status);
 
 --

@@ -1,5 +1,6 @@
 # pg_dump and pg_restore carry the whole store over: events byte for byte, the
-# next position, the watermark, the guard and the rights.
+# next position, the watermark, the guard, the rights, and subscriptions in the
+# middle of their work.
 
 use strict;
 use warnings;
@@ -30,9 +31,20 @@ sub fingerprint
 
 	query($dbname, "\\copy (SELECT * FROM eventstore.events ORDER BY global_position) TO '$copy'");
 	return query($dbname, 'SELECT * FROM eventstore.watermark')
+	  . books($dbname)
 	  . query($dbname, q{
 SELECT last_value, is_called FROM eventstore.events_global_position_seq})
 	  . slurp_file($copy);
+}
+
+# What is kept of checkpoints and subscriptions.
+sub books
+{
+	my ($dbname) = @_;
+
+	return join "\n", map { query($dbname, "SELECT * FROM eventstore.$_ t ORDER BY t") }
+	  qw(checkpoints subscriptions subscription_partitions subscription_streams
+	  subscription_parked subscription_layouts);
 }
 
 # The rights of the extension's objects, whatever the order in which granted.
@@ -88,10 +100,45 @@ ROLLBACK});
 query('postgres', 'SELECT eventstore.advance_watermark()');
 append($node, 'Account-01');
 
+# Subscriptions in the middle of their work: consumers that have events in hand,
+# streams that wait, parked events that are replayed, and a former layout.
+query('postgres', q{
+SELECT eventstore.save_checkpoint('follower', 7);
+SELECT eventstore.create_subscription('work', '{Account,Order}', '{Happened}', 0, 2, 1);
+DO $$
+DECLARE
+	event record;
+BEGIN
+	FOR event IN SELECT * FROM eventstore.fetch_events('work', 'c', 20) LOOP
+		IF event.global_position % 3 = 0 THEN
+			PERFORM eventstore.nack_event('work', 'c', event.partition, event.global_position, 'no');
+		END IF;
+	END LOOP;
+	PERFORM eventstore.ack_events('work', 'c', event.partition, event.global_position);
+	PERFORM eventstore.alter_subscription('work', max_attempts => 5);
+	FOR event IN SELECT * FROM eventstore.fetch_events('work', 'c', 20) LOOP
+		IF event.global_position % 3 = 0 THEN
+			PERFORM eventstore.nack_event('work', 'c', event.partition, event.global_position, 'no', '1 hour');
+		END IF;
+	END LOOP;
+	PERFORM eventstore.ack_events('work', 'c', event.partition, event.global_position);
+	PERFORM eventstore.alter_subscription('work', partitions => 3);
+	PERFORM eventstore.replay_parked('work');
+	PERFORM FROM eventstore.fetch_events('work', 'a', 5, '1 hour');
+	PERFORM FROM eventstore.fetch_events('work', 'b', 5, '1 hour');
+END $$});
+is(query('postgres', q{
+SELECT count(*) FILTER (WHERE consumer IS NOT NULL), sum(waiting_streams) > 0, sum(parked) > 0,
+	   (SELECT count(*) FROM eventstore.subscription_layouts)
+FROM eventstore.subscription_status}),
+	'2|t|t|1', 'subscriptions are in the middle of their work');
+
 query('postgres', q{
 CREATE ROLE es_reader LOGIN;
 CREATE ROLE es_writer LOGIN;
+CREATE ROLE es_subscriber LOGIN;
 CREATE ROLE es_stranger LOGIN;
+SELECT eventstore.grant_subscriber('es_subscriber');
 SELECT eventstore.grant_reader('es_reader');
 SELECT eventstore.grant_writer('es_writer')});
 
@@ -150,6 +197,16 @@ foreach my $way (sort keys %restore)
 		($status, $stdout, $stderr) = $node->psql($way, "SET ROLE $role; $refused{$role}");
 		like($stderr, qr/permission denied/, "$way: $role may not do more than before");
 	}
+
+	# Leases last, and the one who has the events can answer.
+	query($way, q{SELECT count(*) FROM eventstore.fetch_events('work', 'd')});
+	like(books($way), qr/\|a\|.*\|b\|/s, "$way: the consumers have what they had");
+	query($way, q{
+SET ROLE es_subscriber;
+SELECT eventstore.ack_events(subscription, consumer, partition, scanned_to)
+FROM eventstore.subscription_status WHERE consumer = 'a'});
+	unlike(books($way), qr/\|a\|/, "$way: one of them acknowledges");
+	is(query($way, 'SELECT * FROM eventstore.verify()'), '', "$way: verify() finds nothing");
 	query('postgres', "DROP DATABASE $way");
 }
 
