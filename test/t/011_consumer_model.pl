@@ -32,16 +32,18 @@ END $$;
 CREATE TRIGGER remember_parked AFTER INSERT ON eventstore.subscription_parked
 	FOR EACH ROW EXECUTE FUNCTION remember_parked();
 
--- consume(consumer, failures, rounds): with so many failures out of 100 events
-CREATE PROCEDURE consume(consumer text, failures int, rounds int) LANGUAGE plpgsql AS $$
+-- consume(consumer, failures, seconds): with so many failures out of 100
+-- events, for this long
+CREATE PROCEDURE consume(consumer text, failures int, seconds float) LANGUAGE plpgsql AS $$
 DECLARE
 	batch handled[];
 	event handled;
 	part int;
 	upto int;
 	failed text[];
+	end_at timestamptz := clock_timestamp() + make_interval(secs => seconds);
 BEGIN
-	FOR i IN 1 .. rounds LOOP
+	WHILE clock_timestamp() < end_at LOOP
 		SELECT array_agg(ROW(0, f.global_position, f.stream_id, consumer)::handled ORDER BY f.global_position),
 			   min(f.partition)
 		INTO batch, part
@@ -88,9 +90,11 @@ BEGIN
 	END LOOP;
 END $$;
 
-CREATE PROCEDURE manage(rounds int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE manage(seconds float) LANGUAGE plpgsql AS $$
+DECLARE
+	end_at timestamptz := clock_timestamp() + make_interval(secs => seconds);
 BEGIN
-	FOR i IN 1 .. rounds LOOP
+	WHILE clock_timestamp() < end_at LOOP
 		IF random() < 0.5 THEN
 			PERFORM eventstore.alter_subscription('s', partitions => 1 + (random() * 5)::int,
 												  max_attempts => 2 + (random() * 2)::int);
@@ -112,8 +116,9 @@ sub start
 }
 
 my ($expected, @appenders) = start_appenders($node, 2, 150, seed => $seed);
-my @processes = map { start("consumer_$_", "consume('c$_', 12, 400)") } 1 .. 4;
-push @processes, start('manager', 'manage(60)');
+wait_for(sub { acknowledged(@appenders) >= 50 }, 'some events');
+my @processes = map { start("consumer_$_", "consume('c$_', 12, 4)") } 1 .. 4;
+push @processes, start('manager', 'manage(4)');
 ok(finish_psql($_), "$_->{name} ended well") foreach @processes;
 finish_appenders(@appenders);
 
@@ -123,7 +128,7 @@ for (my $i = 0; $i < 50; $i++)
 	$node->safe_psql('postgres', q{
 UPDATE eventstore.subscription_partitions SET lease_until = now() WHERE consumer IS NOT NULL;
 SELECT eventstore.replay_parked('s')});
-	$node->safe_psql('postgres', q{CALL consume('last', 0, 200)});
+	$node->safe_psql('postgres', q{CALL consume('last', 0, 0.3)});
 	last
 	  if $node->safe_psql('postgres', q{
 SELECT bool_and(lag = 0 AND oldest_pending IS NULL AND parked = 0) FROM eventstore.subscription_status}) eq 't';
