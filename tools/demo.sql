@@ -78,4 +78,4 @@ GRANT SELECT, UPDATE ON demo.follower TO follower;
 GRANT INSERT ON demo.seen TO follower;
 
 -- Everything that is appended from here on, for logical replication.
-SELECT pg_create_logical_replication_slot('demo', 'test_decoding') \g /dev/null
+SELECT pg_create_logical_replication_slot('demo', 'eventstore') \g /dev/null
