@@ -17,10 +17,13 @@
  * the others has to compare (settle.c does).  The visibility map is asked
  * while the scan still holds its pin on the index page.
  *
- * It also means that the index can't be told which entries are dead.  Where
- * rows are not seen, entries are therefore taken one by one, so that a long
- * stretch of rolled-back rows is not walked again and again until vacuum
- * comes.
+ * It also means that the index can't be told which entries are dead.  Behind a
+ * row that is not seen, entries are therefore fetched one by one, in the way
+ * of the server, which itself sees to it that the entries of dead rows are
+ * passed over from then on.  Otherwise every follower who polls at the end of
+ * the store would walk a long stretch of rolled-back rows again and again,
+ * until vacuum comes: 300,000 of them take 40 ms instead of 1 ms.  What is
+ * dead is never decided here.
  *
  * The scan bypasses the table access method's interface, so the table must
  * be a heap; catalog.c sees to that.  Serializable transactions get the same
@@ -32,6 +35,7 @@
 
 #include "access/heapam.h"
 #include "access/itup.h"
+#include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -43,10 +47,8 @@
 static void
 forget_entries(EsEntryScan *scan)
 {
-	scan->batch_size = ES_MAX_COLLECTED_ENTRIES;
 	scan->nentries = scan->nlooked_at = scan->next = 0;
 	scan->at_end = false;
-	scan->last_is_dead = false;
 }
 
 /*
@@ -59,6 +61,9 @@ es_entry_scan_begin(Relation events, Relation index, Snapshot snapshot, int nkey
 {
 	EsEntryScan *scan = palloc(sizeof(EsEntryScan));
 
+	Assert(IsMVCCSnapshot(snapshot));
+	Assert(snapshot->regd_count + snapshot->active_count > 0);
+
 	scan->events = events;
 	scan->snapshot = snapshot;
 	scan->direction = ForwardScanDirection;
@@ -68,6 +73,7 @@ es_entry_scan_begin(Relation events, Relation index, Snapshot snapshot, int nkey
 	scan->want_rows = true;
 	scan->heap_buffer = InvalidBuffer;
 	scan->vm_buffer = InvalidBuffer;
+	scan->slot = NULL;
 	forget_entries(scan);
 	return scan;
 }
@@ -83,11 +89,13 @@ es_entry_scan_want_positions(EsEntryScan *scan)
 }
 
 static void
-release_heap_buffer(EsEntryScan *scan)
+release_rows(EsEntryScan *scan)
 {
 	if (BufferIsValid(scan->heap_buffer))
 		ReleaseBuffer(scan->heap_buffer);
 	scan->heap_buffer = InvalidBuffer;
+	if (scan->slot != NULL)
+		ExecClearTuple(scan->slot);
 }
 
 /*
@@ -96,7 +104,7 @@ release_heap_buffer(EsEntryScan *scan)
 void
 es_entry_scan_position(EsEntryScan *scan, ScanKey keys, ScanDirection direction)
 {
-	release_heap_buffer(scan);
+	release_rows(scan);
 	scan->direction = direction;
 	forget_entries(scan);
 	index_rescan(scan->index_scan, keys, scan->nkeys, NULL, 0);
@@ -105,7 +113,9 @@ es_entry_scan_position(EsEntryScan *scan, ScanKey keys, ScanDirection direction)
 void
 es_entry_scan_end(EsEntryScan *scan)
 {
-	release_heap_buffer(scan);
+	release_rows(scan);
+	if (scan->slot != NULL)
+		ExecDropSingleTupleTableSlot(scan->slot);
 	if (BufferIsValid(scan->vm_buffer))
 		ReleaseBuffer(scan->vm_buffer);
 	index_endscan(scan->index_scan);
@@ -140,27 +150,68 @@ fill_entry(EsEntryScan *scan, EsEntry *entry, ItemPointer tid)
 }
 
 /*
- * Collect the next entries from the index, which must not be asked again once
- * it has said that there are no more.
+ * Take the next entry from the index, which must not be asked again once it
+ * has said that there are no more.
+ */
+static bool
+take_entry(EsEntryScan *scan)
+{
+	ItemPointer tid;
+
+	if (scan->at_end)
+		return false;
+	tid = index_getnext_tid(scan->index_scan, scan->direction);
+	scan->at_end = tid == NULL;
+	if (!scan->at_end)
+		fill_entry(scan, &scan->entries[scan->nentries++], tid);
+	return !scan->at_end;
+}
+
+/*
+ * Take one entry, and let the server look at its row.  If that is dead to
+ * everybody, the index is told so when it is asked for the next entry.
+ */
+static void
+fetch_entry(EsEntryScan *scan)
+{
+	EsEntry    *entry = &scan->entries[0];
+
+	scan->nentries = scan->nlooked_at = scan->next = 0;
+	if (!take_entry(scan))
+		return;
+
+	scan->nlooked_at = 1;
+	entry->is_seen = entry->is_all_visible;
+	if (entry->is_all_visible)
+		return;
+
+	if (scan->slot == NULL)
+		scan->slot = table_slot_create(scan->events, NULL);
+	entry->is_seen = index_fetch_heap(scan->index_scan, scan->slot);
+	if (entry->is_seen)
+		entry->row = *ExecFetchSlotHeapTuple(scan->slot, false, NULL);
+}
+
+/*
+ * Collect entries, and look at their rows later.
  */
 static void
 collect_entries(EsEntryScan *scan, int64 max_entries)
 {
-	int			limit = Min(max_entries, scan->batch_size);
-
-	/* Only the entry that came last can be reported dead. */
-	scan->index_scan->kill_prior_tuple = scan->last_is_dead &&
-		scan->nentries == 1 && !scan->index_scan->xactStartedInRecovery;
+	int			limit = Min(max_entries, ES_MAX_COLLECTED_ENTRIES);
 
 	scan->nentries = scan->nlooked_at = scan->next = 0;
-	while (scan->nentries < limit && !scan->at_end)
-	{
-		ItemPointer tid = index_getnext_tid(scan->index_scan, scan->direction);
+	while (scan->nentries < limit && take_entry(scan))
+		 /* go on */ ;
+}
 
-		scan->at_end = tid == NULL;
-		if (!scan->at_end)
-			fill_entry(scan, &scan->entries[scan->nentries++], tid);
-	}
+/*
+ * Was the row of the last entry one that the snapshot does not see?
+ */
+static bool
+is_behind_unseen_row(const EsEntryScan *scan)
+{
+	return scan->nlooked_at > 0 && !scan->entries[scan->nlooked_at - 1].is_seen;
 }
 
 /*
@@ -172,9 +223,7 @@ look_at_row(EsEntryScan *scan, EsEntry *entry)
 	ItemPointerData tid = entry->tid;
 
 	entry->is_seen = heap_hot_search_buffer(&tid, scan->events, scan->heap_buffer,
-											scan->snapshot, &entry->row,
-											&scan->last_is_dead, true);
-	scan->batch_size = entry->is_seen ? ES_MAX_COLLECTED_ENTRIES : 1;
+											scan->snapshot, &entry->row, NULL, true);
 }
 
 static void
@@ -234,7 +283,12 @@ es_entry_scan_next(EsEntryScan *scan, int64 max_entries)
 	CHECK_FOR_INTERRUPTS();
 
 	if (scan->next == scan->nentries)
-		collect_entries(scan, max_entries);
+	{
+		if (is_behind_unseen_row(scan))
+			fetch_entry(scan);
+		else
+			collect_entries(scan, max_entries);
+	}
 	if (scan->next == scan->nentries)
 		return NULL;
 	if (scan->next == scan->nlooked_at)

@@ -286,12 +286,11 @@ typedef struct EsEntryScan
 	bool		want_rows;
 	Buffer		heap_buffer;
 	Buffer		vm_buffer;
-	int			batch_size;		/* how many to collect at a time */
+	TupleTableSlot *slot;		/* the row of an entry fetched alone */
 	int			nentries;		/* collected */
 	int			nlooked_at;		/* ... of which the rows were looked at */
 	int			next;			/* ... of which were handed out */
 	bool		at_end;			/* has the index said so? */
-	bool		last_is_dead;	/* is the last entry's row dead to everybody? */
 	EsEntry		entries[ES_MAX_COLLECTED_ENTRIES];
 } EsEntryScan;
 
