@@ -112,29 +112,27 @@ static void
 append(EsAppendRequest *request, EsAppendResult *result)
 {
 	Relation	events;
-	Relation	stream_index;
-	Relation	event_id_index;
+	EsIndexSet	indexes = {0};
 	EsStream	stream;
 
 	if (es_serialize_appends)
 		es_gate_serialize();
 	es_stream_lock(request->stream_id);
 
-	events = es_catalog_open_events(RowExclusiveLock);
+	events = es_catalog_open_events_for_writing(RowExclusiveLock);
 	es_replica_check_append(events);
-	stream_index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], RowExclusiveLock);
-	event_id_index = index_open(es_catalog_get()->indexes[ES_EVENT_ID_INDEX], RowExclusiveLock);
+	es_index_set_open(&indexes);
 
-	es_stream_look_up(&stream, events, stream_index, request->stream_id, SnapshotSelf);
-	if (!es_dedup_look_up(request, events, event_id_index, result))
+	es_stream_look_up(&stream, events, indexes.own[ES_STREAM_INDEX], request->stream_id,
+					  SnapshotSelf);
+	if (!es_dedup_look_up(request, events, indexes.own[ES_EVENT_ID_INDEX], result))
 	{
 		es_stream_check_expected(&stream, request);
 		es_stream_settle_type(&stream, request);
-		es_event_writer_write(request, events, stream.version, result);
+		es_event_writer_write(request, events, &indexes, stream.version, result);
 	}
 
-	index_close(event_id_index, NoLock);
-	index_close(stream_index, NoLock);
+	es_index_set_close(&indexes, !result->deduplicated);
 	table_close(events, NoLock);
 }
 
@@ -162,7 +160,10 @@ run_append(FunctionCallInfo fcinfo, ReadRequest read_request)
 	check_transaction_can_append();
 	append(&request, &result);
 	if (!result.deduplicated)
+	{
+		es_transaction_appended();
 		es_notify_appended(result.last_position);
+	}
 	error_context_stack = callback.previous;
 
 	MemoryContextSwitchTo(old);

@@ -88,12 +88,12 @@ has_insert_triggers(const TriggerDesc *triggers)
 }
 
 static int
-count_foreign_indexes(const EsOpenIndex *indexes, int nindexes)
+count_foreign_indexes(const EsIndexSet *set)
 {
 	int			count = 0;
 
-	for (int i = 0; i < nindexes; i++)
-		count += indexes[i].kind == ES_FOREIGN_INDEX;
+	for (int i = 0; i < set->nindexes; i++)
+		count += set->indexes[i].kind == ES_FOREIGN_INDEX;
 	return count;
 }
 
@@ -101,19 +101,19 @@ count_foreign_indexes(const EsOpenIndex *indexes, int nindexes)
  * Hand the indexes that users have added to the executor.
  */
 static void
-hand_over_indexes(ResultRelInfo *result_relation, EsOpenIndex *indexes,
-				  int nindexes, int nforeign)
+hand_over_indexes(ResultRelInfo *result_relation, const EsIndexSet *set, int nforeign)
 {
 	result_relation->ri_IndexRelationDescs = palloc(nforeign * sizeof(Relation));
 	result_relation->ri_IndexRelationInfo = palloc(nforeign * sizeof(IndexInfo *));
-	for (int i = 0; i < nindexes; i++)
+	for (int i = 0; i < set->nindexes; i++)
 	{
+		const EsOpenIndex *index = &set->indexes[i];
 		int			n = result_relation->ri_NumIndices;
 
-		if (indexes[i].kind != ES_FOREIGN_INDEX)
+		if (index->kind != ES_FOREIGN_INDEX)
 			continue;
-		result_relation->ri_IndexRelationDescs[n] = indexes[i].relation;
-		result_relation->ri_IndexRelationInfo[n] = indexes[i].info;
+		result_relation->ri_IndexRelationDescs[n] = index->relation;
+		result_relation->ri_IndexRelationInfo[n] = index->info;
 		result_relation->ri_NumIndices++;
 	}
 }
@@ -139,9 +139,9 @@ create_estate(Relation events)
  * nothing to do.
  */
 EsAppendExecutor *
-es_append_executor_open(Relation events, EsOpenIndex *indexes, int nindexes)
+es_append_executor_open(Relation events, const EsIndexSet *indexes)
 {
-	int			nforeign = count_foreign_indexes(indexes, nindexes);
+	int			nforeign = count_foreign_indexes(indexes);
 	bool		has_foreign_constraints = es_catalog_get()->has_foreign_constraints;
 	EsAppendExecutor *executor;
 	ResultRelInfo *result_relation;
@@ -152,7 +152,7 @@ es_append_executor_open(Relation events, EsOpenIndex *indexes, int nindexes)
 
 	result_relation = makeNode(ResultRelInfo);
 	InitResultRelInfo(result_relation, events, 1, NULL, 0);
-	hand_over_indexes(result_relation, indexes, nindexes, nforeign);
+	hand_over_indexes(result_relation, indexes, nforeign);
 
 	executor = palloc(sizeof(EsAppendExecutor));
 	executor->has_foreign_constraints = has_foreign_constraints;

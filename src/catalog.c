@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
@@ -29,6 +30,7 @@
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/relcache.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
@@ -100,6 +102,7 @@ static const EsIndexDefinition own_indexes[ES_OWN_INDEXES] = {
 };
 
 static EsCatalog catalog;
+static MemoryContext catalog_context = NULL;	/* what it points to */
 static bool catalog_is_valid = false;
 static uint64 invalidations = 0;
 
@@ -133,6 +136,22 @@ find_relation(const char *name)
 				 errmsg("relation \"%s.%s\" does not exist", ES_SCHEMA, name),
 				 errdetail("It was dropped, renamed or moved to another schema."),
 				 errhint("Re-create the extension: its relations must keep their schema and names.")));
+	return relation;
+}
+
+/*
+ * Open one of the extension's relations.  If it is dropped while we wait for
+ * the lock, say so; or take the new one.
+ */
+static Relation
+open_relation(const char *name)
+{
+	Relation	relation;
+
+	do
+	{
+		relation = try_relation_open(find_relation(name), AccessShareLock);
+	} while (relation == NULL);
 	return relation;
 }
 
@@ -181,6 +200,21 @@ has_columns(Relation table, const EsColumn *columns, int ncolumns)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * What is not logged would be lost in a crash, and is not there on standbys.
+ */
+static void
+check_is_permanent(Relation table)
+{
+	if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("\"%s.%s\" is an unlogged table",
+						ES_SCHEMA, RelationGetRelationName(table)),
+				 errdetail("Its rows would be gone after a crash of the server."),
+				 errhint("Use ALTER TABLE ... SET LOGGED.")));
 }
 
 static void
@@ -258,8 +292,8 @@ index_matches(Relation index, const EsIndexDefinition *definition)
  * Which of our indexes is this, or a copy of?  While one is being rebuilt by
  * REINDEX CONCURRENTLY there are two, and both have to be served alike.
  */
-EsIndexKind
-es_catalog_classify_index(Relation index)
+static EsIndexKind
+classify_index(Relation index)
 {
 	EsIndexKind kind = 0;
 
@@ -268,27 +302,34 @@ es_catalog_classify_index(Relation index)
 	return kind;
 }
 
-static void
-note_index(EsCatalog *found, Oid oid)
+/*
+ * Classify an index, and take it for what we go along if it is valid.
+ */
+static EsIndex
+look_up_index(EsCatalog *found, Oid oid)
 {
-	Relation	index = index_open(oid, AccessShareLock);
-	EsIndexKind kind = es_catalog_classify_index(index);
+	Relation	relation = index_open(oid, AccessShareLock);
+	EsIndex		index = {oid, classify_index(relation)};
 
-	if (kind != ES_FOREIGN_INDEX && index->rd_index->indisvalid)
-		found->indexes[kind] = oid;
-	index_close(index, AccessShareLock);
+	if (index.kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
+		found->indexes[index.kind] = oid;
+	index_close(relation, AccessShareLock);
+	return index;
 }
 
 static void
 find_indexes(EsCatalog *found, Relation events)
 {
-	List	   *indexes = RelationGetIndexList(events);
+	List	   *oids = RelationGetIndexList(events);
 	ListCell   *lc;
 
+	found->all_indexes = MemoryContextAlloc(catalog_context,
+											(list_length(oids) + 1) * sizeof(EsIndex));
+	found->nindexes = 0;
 	memset(found->indexes, 0, sizeof(found->indexes));
-	foreach(lc, indexes)
-		note_index(found, lfirst_oid(lc));
-	list_free(indexes);
+	foreach(lc, oids)
+		found->all_indexes[found->nindexes++] = look_up_index(found, lfirst_oid(lc));
+	list_free(oids);
 
 	for (EsIndexKind kind = 0; kind < ES_OWN_INDEXES; kind++)
 	{
@@ -306,14 +347,15 @@ find_indexes(EsCatalog *found, Relation events)
  * Positions have to be handed out one by one and upwards.
  */
 static void
-check_sequence(Oid sequence)
+check_sequence(Relation sequence)
 {
-	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(RelationGetRelid(sequence)));
 	Form_pg_sequence form;
 	bool		altered;
 
+	check_is_permanent(sequence);
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+		elog(ERROR, "cache lookup failed for sequence %u", RelationGetRelid(sequence));
 	form = (Form_pg_sequence) GETSTRUCT(tuple);
 	altered = form->seqincrement != 1 || form->seqcache != 1 || form->seqcycle;
 	ReleaseSysCache(tuple);
@@ -326,27 +368,54 @@ check_sequence(Oid sequence)
 				 errhint("Use ALTER SEQUENCE eventstore.events_global_position_seq INCREMENT 1 CACHE 1 NO CYCLE.")));
 }
 
+static Oid
+look_up_sequence(void)
+{
+	Relation	sequence = open_relation("events_global_position_seq");
+	Oid			oid = RelationGetRelid(sequence);
+
+	check_sequence(sequence);
+	relation_close(sequence, AccessShareLock);
+	return oid;
+}
+
+static Oid
+look_up_watermark(void)
+{
+	Relation	watermark = open_relation("watermark");
+	Oid			oid = RelationGetRelid(watermark);
+
+	check_table(watermark, watermark_columns, lengthof(watermark_columns));
+	check_is_permanent(watermark);
+	relation_close(watermark, AccessShareLock);
+	return oid;
+}
+
+static void
+look_up_events(EsCatalog *found)
+{
+	Relation	events = open_relation(ES_EVENTS);
+
+	check_table(events, events_columns, Natts_es_events);
+	check_is_permanent(events);
+	found->events = RelationGetRelid(events);
+	found->has_foreign_constraints = has_foreign_constraints(events);
+	find_indexes(found, events);
+	relation_close(events, AccessShareLock);
+}
+
+/*
+ * One relation at a time, so that DROP EXTENSION, which locks them in another
+ * order, can't deadlock with this.
+ */
 static EsCatalog
 look_up_catalog(void)
 {
 	EsCatalog	found;
-	Relation	events;
-	Relation	watermark;
 
-	found.events = find_relation(ES_EVENTS);
-	found.watermark = find_relation("watermark");
-	found.position_sequence = find_relation("events_global_position_seq");
-	check_sequence(found.position_sequence);
-
-	watermark = table_open(found.watermark, AccessShareLock);
-	check_table(watermark, watermark_columns, lengthof(watermark_columns));
-	table_close(watermark, AccessShareLock);
-
-	events = table_open(found.events, AccessShareLock);
-	check_table(events, events_columns, Natts_es_events);
-	found.has_foreign_constraints = has_foreign_constraints(events);
-	find_indexes(&found, events);
-	table_close(events, AccessShareLock);
+	look_up_events(&found);
+	found.watermark = look_up_watermark();
+	found.position_sequence = look_up_sequence();
 	return found;
 }
 
@@ -357,18 +426,19 @@ look_up_catalog(void)
 const EsCatalog *
 es_catalog_get(void)
 {
-	static bool callbacks_are_registered = false;
 	uint64		invalidations_before;
 
 	if (catalog_is_valid)
 		return &catalog;
 
-	if (!callbacks_are_registered)
+	if (catalog_context == NULL)
 	{
 		CacheRegisterRelcacheCallback(forget_catalog, (Datum) 0);
 		CacheRegisterSyscacheCallback(SEQRELID, forget_sequence, (Datum) 0);
-		callbacks_are_registered = true;
+		catalog_context = AllocSetContextCreate(TopMemoryContext, "eventstore catalog",
+												ALLOCSET_SMALL_SIZES);
 	}
+	MemoryContextReset(catalog_context);
 
 	/* An answer during which anything was invalidated serves only once. */
 	invalidations_before = invalidations;
@@ -382,19 +452,36 @@ es_catalog_get(void)
  * es_catalog_get() afterwards.
  */
 Relation
-es_catalog_open_events(LOCKMODE lockmode)
+es_catalog_open_events(void)
 {
 	Relation	events;
 
-	/*
-	 * If it is dropped while we wait for the lock, say so; or take the new
-	 * one.
-	 */
+	/* If it is dropped while we wait, say so; or take the new one. */
 	do
 	{
-		events = try_table_open(es_catalog_get()->events, lockmode);
+		events = try_table_open(es_catalog_get()->events, AccessShareLock);
 	} while (events == NULL);
 	return events;
+}
+
+/*
+ * The same to write to it, under a lock to the end of the transaction.
+ */
+Relation
+es_catalog_open_events_for_writing(LOCKMODE lockmode)
+{
+	for (;;)
+	{
+		Oid			oid = es_catalog_get()->events;
+		Relation	events;
+
+		es_lock_relation(oid, lockmode);
+		events = try_table_open(oid, NoLock);
+		if (events != NULL)
+			return events;
+
+		es_lock_release_relation(oid, lockmode);
+	}
 }
 
 /*
@@ -424,7 +511,7 @@ check_may_read(Oid events)
 Relation
 es_catalog_open_events_for_reading(void)
 {
-	Relation	events = es_catalog_open_events(AccessShareLock);
+	Relation	events = es_catalog_open_events();
 
 	check_may_read(RelationGetRelid(events));
 	return events;
@@ -436,11 +523,9 @@ es_catalog_open_events_for_reading(void)
 Relation
 es_catalog_open_events_for_verification(void)
 {
-	Oid			oid = find_relation(ES_EVENTS);
-	Relation	events;
+	Relation	events = open_relation(ES_EVENTS);
 
-	check_may_read(oid);
-	events = table_open(oid, AccessShareLock);
+	check_may_read(RelationGetRelid(events));
 	if (!is_plain_heap(events))
 		check_table(events, events_columns, Natts_es_events);
 	return events;

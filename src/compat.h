@@ -28,6 +28,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* 17: no check for an old snapshot. */
+#if PG_VERSION_NUM >= 170000
+#define es_bt_get_last_leaf(index) _bt_get_endpoint(index, 0, true)
+#else
+#define es_bt_get_last_leaf(index) _bt_get_endpoint(index, 0, true, NULL)
+#endif
+
 /* 17: PGPROC's lxid moved into its vxid. */
 #if PG_VERSION_NUM >= 170000
 #define ES_MY_LXID (MyProc->vxid.lxid)
@@ -44,10 +51,10 @@
 
 /* 18: LockAcquireExtended() got an argument for logging. */
 #if PG_VERSION_NUM >= 180000
-#define es_lock_acquire_if_room(tag, mode) \
+#define es_lock_acquire_quietly(tag, mode) \
 	LockAcquireExtended(tag, mode, false, false, false, NULL, false)
 #else
-#define es_lock_acquire_if_room(tag, mode) \
+#define es_lock_acquire_quietly(tag, mode) \
 	LockAcquireExtended(tag, mode, false, false, false, NULL)
 #endif
 
@@ -56,6 +63,15 @@
 #define ES_MY_PROC_NUMBER MyProcNumber
 #else
 #define ES_MY_PROC_NUMBER (MyProc->pgprocno)
+#endif
+
+/* 17: and is what a virtual transaction id begins with. */
+#if PG_VERSION_NUM >= 170000
+#define ES_MY_VXID_NUMBER MyProcNumber
+#define es_vxid_number(vxid) ((vxid).procNumber)
+#else
+#define ES_MY_VXID_NUMBER MyBackendId
+#define es_vxid_number(vxid) ((vxid).backendId)
 #endif
 
 /* 17: extensions can name what they wait for. */

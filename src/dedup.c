@@ -11,11 +11,12 @@
  * same events to one stream at once the second sees what the first has
  * committed.  For two streams nothing is locked in common.  There the second
  * finds the first one's uncommitted row and waits for its transaction before
- * it has written anything; or, if both were looking at the same moment, when
- * it inserts its own index entry behind the first one's.  Then it is refused
- * or goes on.  It never waits inside the append gate, and entries are inserted
- * in the order of the ids, so that two batches with the same ids don't wait
- * for each other.
+ * it has written anything; or, if both were looking at the same moment, in
+ * front of inserting its own index entry, where the index itself waits.  Then
+ * it is refused or goes on.  Nobody waits with his own entry inserted already,
+ * so no two wait for each other's.  Nobody waits inside the append gate, and
+ * entries are inserted in the order of the ids, so that two batches with the
+ * same ids don't wait for each other.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,13 +35,13 @@
 #include "eventstore.h"
 
 /*
- * Find a row with this event id other than the one at "own_tid": committed,
- * or of this transaction, or, then "inserter" says so, of a transaction that
- * is still running.  The slot then holds it.
+ * Find a row with this event id: committed, or of this transaction, or, then
+ * "inserter" says so, of a transaction that is still running.  The slot then
+ * holds it.
  */
 static bool
 find_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
-		 ItemPointer own_tid, TupleTableSlot *slot, TransactionId *inserter)
+		 TupleTableSlot *slot, TransactionId *inserter)
 {
 	SnapshotData dirty;
 	ScanKeyData key;
@@ -52,10 +53,7 @@ find_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
 						   InvalidOid, F_UUID_EQ, UUIDPGetDatum(event_id));
 	scan = es_index_beginscan(events, event_id_index, &dirty, 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	do
-	{
-		found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	} while (found && own_tid != NULL && ItemPointerEquals(&slot->tts_tid, own_tid));
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	*inserter = found ? dirty.xmin : InvalidTransactionId;
 	index_endscan(scan);
 	return found;
@@ -67,12 +65,12 @@ find_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
  */
 static bool
 find_settled_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
-				 ItemPointer own_tid, TupleTableSlot *slot)
+				 TupleTableSlot *slot)
 {
 	TransactionId inserter;
 	bool		found;
 
-	while ((found = find_row(events, event_id_index, event_id, own_tid, slot, &inserter)) &&
+	while ((found = find_row(events, event_id_index, event_id, slot, &inserter)) &&
 		   TransactionIdIsValid(inserter))
 	{
 		ItemPointerData tid = slot->tts_tid;
@@ -176,13 +174,13 @@ es_dedup_look_up(EsAppendRequest *request, Relation events,
 		request->current_event = i + 1;
 
 		if (event->has_event_id &&
-			find_settled_row(events, event_id_index, &event->event_id, NULL, slot))
+			find_settled_row(events, event_id_index, &event->event_id, slot))
 			note_repetition(request, i, result, slot);
 		else if (result->deduplicated)
 		{
 			/* This one is new, so those before it were no repetition. */
 			request->current_event = i;
-			if (find_settled_row(events, event_id_index, &event[-1].event_id, NULL, slot))
+			if (find_settled_row(events, event_id_index, &event[-1].event_id, slot))
 				report_duplicate(&event[-1].event_id, slot);
 			elog(ERROR, "stored event has vanished");
 		}
@@ -193,16 +191,18 @@ es_dedup_look_up(EsAppendRequest *request, Relation events,
 }
 
 /*
- * An entry that was just inserted for the row at "tid" may have company.
- * Return when it has none, raise ST003 when it has.
+ * In the place of the error that is being handled, a unique violation of the
+ * event-id index, raise ST003.  The index has let go of its pages before it
+ * has raised it, and the transaction fails in any case.
  */
 void
-es_dedup_check_inserted(Relation events, Relation event_id_index,
-						const pg_uuid_t *event_id, ItemPointer tid)
+es_dedup_report(Relation events, Relation event_id_index, const pg_uuid_t *event_id)
 {
+	ErrorData  *violation = CopyErrorData();
 	TupleTableSlot *slot = table_slot_create(events, NULL);
 
-	if (find_settled_row(events, event_id_index, event_id, tid, slot))
+	FlushErrorState();
+	if (find_settled_row(events, event_id_index, event_id, slot))
 		report_duplicate(event_id, slot);
-	ExecDropSingleTupleTableSlot(slot);
+	ReThrowError(violation);
 }

@@ -29,11 +29,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
-#include "catalog/index.h"
 #include "catalog/pg_control.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -53,8 +51,7 @@ typedef struct EventWriter
 	EsAppendRequest *request;
 	Relation	events;
 	Oid			position_sequence;
-	EsOpenIndex *indexes;		/* all that take entries */
-	int			nindexes;
+	const EsIndexSet *indexes;
 	int64		version_before; /* of the first event */
 	TimestampTz created_at;
 	TupleTableSlot **slots;		/* the rows of a turn */
@@ -68,37 +65,8 @@ typedef struct EventWriter
 /* ---- opening and closing ---- */
 
 static void
-open_index(EventWriter *writer, Oid oid)
-{
-	Relation	relation = index_open(oid, RowExclusiveLock);
-	EsOpenIndex *index;
-
-	if (!relation->rd_index->indisready)
-	{
-		index_close(relation, NoLock);
-		return;
-	}
-	index = &writer->indexes[writer->nindexes++];
-	index->relation = relation;
-	index->info = BuildIndexInfo(relation);
-	index->kind = es_catalog_classify_index(relation);
-}
-
-static void
-open_indexes(EventWriter *writer)
-{
-	List	   *oids = RelationGetIndexList(writer->events);
-	ListCell   *lc;
-
-	writer->indexes = palloc(list_length(oids) * sizeof(EsOpenIndex));
-	foreach(lc, oids)
-		open_index(writer, lfirst_oid(lc));
-	list_free(oids);
-}
-
-static void
 open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
-			int64 current_version)
+			const EsIndexSet *indexes, int64 current_version)
 {
 	es_append_executor_check(events);
 
@@ -109,7 +77,7 @@ open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
 	writer->version_before = current_version;
 	writer->created_at = GetCurrentTimestamp();
 
-	open_indexes(writer);
+	writer->indexes = indexes;
 	writer->nslots = Min(request->nevents, MAX_TURN_EVENTS);
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
 	for (int i = 0; i < writer->nslots; i++)
@@ -120,7 +88,7 @@ open_writer(EventWriter *writer, EsAppendRequest *request, Relation events,
 	writer->turn_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "eventstore append turn",
 												 ALLOCSET_DEFAULT_SIZES);
-	writer->executor = es_append_executor_open(events, writer->indexes, writer->nindexes);
+	writer->executor = es_append_executor_open(events, indexes);
 }
 
 static void
@@ -130,12 +98,6 @@ close_writer(EventWriter *writer)
 		es_append_executor_close(writer->executor);
 	for (int i = 0; i < writer->nslots; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	for (int i = 0; i < writer->nindexes; i++)
-	{
-		/* The executor has closed the others. */
-		if (writer->indexes[i].kind != ES_FOREIGN_INDEX)
-			index_close(writer->indexes[i].relation, NoLock);
-	}
 	MemoryContextDelete(writer->turn_context);
 }
 
@@ -153,7 +115,7 @@ set_column(TupleTableSlot *slot, int column, bool is_given, Datum value)
  * that the work is not done inside the gate.
  */
 static void
-set_payload_column(EventWriter *writer, TupleTableSlot *slot, int column, void *value)
+set_large_column(EventWriter *writer, TupleTableSlot *slot, int column, void *value)
 {
 	Form_pg_attribute attr = TupleDescAttr(slot->tts_tupleDescriptor, column - 1);
 
@@ -194,12 +156,12 @@ fill_slot(EventWriter *writer, TupleTableSlot *slot, const EsEvent *event, int64
 			   UUIDPGetDatum(&event->correlation_id));
 	set_column(slot, Anum_es_events_causation_id, event->has_causation_id,
 			   UUIDPGetDatum(&event->causation_id));
-	set_payload_column(writer, slot, Anum_es_events_data, event->data);
-	set_payload_column(writer, slot, Anum_es_events_binary_data, event->binary_data);
+	set_large_column(writer, slot, Anum_es_events_data, event->data);
+	set_large_column(writer, slot, Anum_es_events_binary_data, event->binary_data);
 	set_column(slot, Anum_es_events_content_type, event->content_type != NULL,
 			   PointerGetDatum(event->content_type));
-	set_payload_column(writer, slot, Anum_es_events_metadata, event->metadata);
-	set_column(slot, Anum_es_events_tags, event->tags != NULL, PointerGetDatum(event->tags));
+	set_large_column(writer, slot, Anum_es_events_metadata, event->metadata);
+	set_large_column(writer, slot, Anum_es_events_tags, event->tags);
 	ExecStoreVirtualTuple(slot);
 }
 
@@ -280,15 +242,15 @@ insert_entries(EventWriter *writer, EsIndexKind kind, Datum *values, ItemPointer
 {
 	static bool isnull[INDEX_MAX_KEYS];
 
-	for (int i = 0; i < writer->nindexes; i++)
+	for (int i = 0; i < writer->indexes->nindexes; i++)
 	{
-		EsOpenIndex *index = &writer->indexes[i];
+		EsOpenIndex *index = &writer->indexes->indexes[i];
 
 		if (index->kind == kind)
 			(void) index_insert(index->relation, values, isnull, tid, writer->events,
 								index->relation->rd_index->indisunique ?
 								UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-								false, index->info);
+								false, NULL);
 	}
 }
 
@@ -305,7 +267,7 @@ lock_toast_table(EventWriter *writer, int first, int nevents)
 	{
 		if (row_size(request, &request->events[i]) > TOAST_TUPLE_THRESHOLD)
 		{
-			LockRelationOid(toast_table, RowExclusiveLock);
+			es_lock_relation(toast_table, RowExclusiveLock);
 			return;
 		}
 	}
@@ -335,10 +297,12 @@ static void
 pass_gate(EventWriter *writer, int first, int nevents)
 {
 	Oid			sequence = writer->position_sequence;
+	int64		last_taken = es_position_index_last(writer->events,
+														writer->indexes->own[ES_POSITION_INDEX]);
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();
-	LockRelationOid(sequence, RowExclusiveLock);
+	es_lock_relation(sequence, RowExclusiveLock);
 	lock_toast_table(writer, first, nevents);
 
 	es_gate_enter();
@@ -347,9 +311,11 @@ pass_gate(EventWriter *writer, int first, int nevents)
 	for (int i = 0; i < nevents; i++)
 	{
 		writer->positions[i] = nextval_internal(sequence, false);
+		Assert(i == 0 || writer->positions[i] > writer->positions[i - 1]);
 		set_column(writer->slots[i], Anum_es_events_global_position, true,
 				   Int64GetDatum(writer->positions[i]));
 	}
+	es_replica_check_next(last_taken, writer->positions[0]);
 	ES_WAIT_POINT("positions-taken");
 
 	insert_rows(writer, nevents);
@@ -396,24 +362,8 @@ insert_category_entries(EventWriter *writer, int nevents)
 }
 
 /*
- * Insert an entry into an event-id index.  The index is asked to tell of a
- * conflict rather than to raise an error of its own.
- */
-static void
-insert_event_id_entry(EventWriter *writer, EsOpenIndex *index,
-					  pg_uuid_t *event_id, ItemPointer tid)
-{
-	Datum		values[] = {UUIDPGetDatum(event_id)};
-	bool		isnull[] = {false};
-
-	if (!index_insert(index->relation, values, isnull, tid, writer->events,
-					  UNIQUE_CHECK_PARTIAL, false, index->info))
-		es_dedup_check_inserted(writer->events, index->relation, event_id, tid);
-}
-
-/*
- * Insert the entries of the event-id index for the whole batch, in the order
- * of the ids; see dedup.c.
+ * Insert the entries of an event-id index for the whole batch, in the order of
+ * the ids; see dedup.c.
  */
 static void
 insert_event_id_entries(EventWriter *writer, EsOpenIndex *index)
@@ -423,13 +373,41 @@ insert_event_id_entries(EventWriter *writer, EsOpenIndex *index)
 	for (int i = 0; i < request->nevents; i++)
 	{
 		int			event = request->by_event_id[i];
+		Datum		values[] = {UUIDPGetDatum(&request->events[event].event_id)};
+		bool		isnull[] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		request->current_event = event + 1;
-		insert_event_id_entry(writer, index, &request->events[event].event_id,
-							  &writer->tids[event]);
+		(void) index_insert(index->relation, values, isnull, &writer->tids[event],
+							writer->events, UNIQUE_CHECK_YES, false, NULL);
 	}
 	request->current_event = 0;
+}
+
+/*
+ * The same, with ST003 in the place of the index's own error.
+ */
+static void
+insert_event_id_entries_or_report(EventWriter *writer, EsOpenIndex *index)
+{
+	EsAppendRequest *request = writer->request;
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		insert_event_id_entries(writer, index);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() == ERRCODE_UNIQUE_VIOLATION)
+		{
+			MemoryContextSwitchTo(context);
+			es_dedup_report(writer->events, index->relation,
+							&request->events[request->current_event - 1].event_id);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -468,13 +446,13 @@ write_turn(EventWriter *writer, int first, int nevents)
  * stream, whose lock the caller holds.
  */
 void
-es_event_writer_write(EsAppendRequest *request, Relation events,
+es_event_writer_write(EsAppendRequest *request, Relation events, const EsIndexSet *indexes,
 					  int64 current_version, EsAppendResult *result)
 {
 	EventWriter writer;
 	int			nevents;
 
-	open_writer(&writer, request, events, current_version);
+	open_writer(&writer, request, events, indexes, current_version);
 
 	for (int first = 0; first < request->nevents; first += nevents)
 	{
@@ -485,10 +463,10 @@ es_event_writer_write(EsAppendRequest *request, Relation events,
 			result->first_position = writer.positions[0];
 		result->last_position = writer.positions[nevents - 1];
 	}
-	for (int i = 0; i < writer.nindexes; i++)
+	for (int i = 0; i < indexes->nindexes; i++)
 	{
-		if (writer.indexes[i].kind == ES_EVENT_ID_INDEX)
-			insert_event_id_entries(&writer, &writer.indexes[i]);
+		if (indexes->indexes[i].kind == ES_EVENT_ID_INDEX)
+			insert_event_id_entries_or_report(&writer, &indexes->indexes[i]);
 	}
 	close_writer(&writer);
 

@@ -98,6 +98,12 @@ typedef enum EsIndexKind
 
 #define ES_OWN_INDEXES ES_FOREIGN_INDEX
 
+typedef struct EsIndex
+{
+	Oid			oid;
+	EsIndexKind kind;
+} EsIndex;
+
 /* The extension's relations. */
 typedef struct EsCatalog
 {
@@ -105,16 +111,46 @@ typedef struct EsCatalog
 	Oid			watermark;
 	Oid			position_sequence;
 	Oid			indexes[ES_OWN_INDEXES];
+	int			nindexes;		/* of eventstore.events, users' own as well */
+	EsIndex    *all_indexes;
 	bool		has_foreign_constraints;	/* CHECK or NOT NULL not of ours */
 } EsCatalog;
 
 extern const EsCatalog *es_catalog_get(void);
-extern EsIndexKind es_catalog_classify_index(Relation index);
-extern Relation es_catalog_open_events(LOCKMODE lockmode);
+extern Relation es_catalog_open_events_for_writing(LOCKMODE lockmode);
+extern Relation es_catalog_open_events(void);
 extern Relation es_catalog_open_events_for_reading(void);
 extern Relation es_catalog_open_events_for_verification(void);
 extern bool es_catalog_was_events(Relation relation);
 extern void es_catalog_check_past_columns(Relation events);
+
+/* ---- lock.c ---- */
+
+extern void es_lock_acquire(const LOCKTAG *tag, LOCKMODE mode);
+extern LockAcquireResult es_lock_acquire_if_room(const LOCKTAG *tag, LOCKMODE mode);
+extern void es_lock_release(const LOCKTAG *tag, LOCKMODE mode);
+extern void es_lock_relation(Oid relation, LOCKMODE mode);
+extern void es_lock_release_relation(Oid relation, LOCKMODE mode);
+
+/* ---- transaction.c ---- */
+
+/* What a transaction has done up to here, in its subtransactions as well. */
+typedef struct EsTransactionNote
+{
+	struct EsTransactionNote *outer;
+	int			nest_level;		/* of the subtransaction */
+	int			nstream_locks;	/* taken, and not let go of */
+	bool		has_appended;
+	CommandId	last_command;	/* the last one that has */
+	int64		for_listeners;	/* last position to be sent by this transaction, or 0 */
+	int64		for_worker;		/* ... by the worker, or 0 */
+	bool		store_is_dropped;
+} EsTransactionNote;
+
+extern EsTransactionNote *es_transaction_note(void);
+extern int	es_transaction_stream_locks(void);
+extern void es_transaction_appended(void);
+extern bool es_transaction_appends_now(void);
 
 /* ---- append_request.c ---- */
 
@@ -225,8 +261,8 @@ typedef struct EsAppendResult
 
 extern bool es_dedup_look_up(EsAppendRequest *request, Relation events,
 							 Relation event_id_index, EsAppendResult *result);
-extern void es_dedup_check_inserted(Relation events, Relation event_id_index,
-									const pg_uuid_t *event_id, ItemPointer tid);
+extern void es_dedup_report(Relation events, Relation event_id_index,
+							const pg_uuid_t *event_id);
 
 /* ---- gate.c ---- */
 
@@ -236,29 +272,39 @@ extern bool es_gate_is_empty(void);
 extern void es_gate_wait_until_left(void);
 extern void es_gate_serialize(void);
 
+/* ---- index_set.c ---- */
+
+typedef struct EsOpenIndex
+{
+	Relation	relation;
+	struct IndexInfo *info;		/* NULL for our own, which need none */
+	EsIndexKind kind;
+} EsOpenIndex;
+
+typedef struct EsIndexSet
+{
+	int			nindexes;
+	EsOpenIndex *indexes;		/* all that take entries, copies of ours as well */
+	Relation	own[ES_OWN_INDEXES];	/* those of them to go along */
+} EsIndexSet;
+
+extern void es_index_set_open(EsIndexSet *set);
+extern void es_index_set_close(EsIndexSet *set, bool foreign_are_closed);
+
 /* ---- append_executor.c ---- */
 
 typedef struct EsAppendExecutor EsAppendExecutor;
 
-/* An index of the events table, open for insertion. */
-typedef struct EsOpenIndex
-{
-	Relation	relation;
-	struct IndexInfo *info;
-	EsIndexKind kind;
-} EsOpenIndex;
-
 extern void es_append_executor_check(Relation events);
 extern EsAppendExecutor *es_append_executor_open(Relation events,
-												 EsOpenIndex *indexes,
-												 int nindexes);
+												 const EsIndexSet *indexes);
 extern void es_append_executor_run(EsAppendExecutor *executor, TupleTableSlot *slot);
 extern void es_append_executor_close(EsAppendExecutor *executor);
 
 /* ---- event_writer.c ---- */
 
 extern void es_event_writer_write(EsAppendRequest *request, Relation events,
-								  int64 current_version,
+								  const EsIndexSet *indexes, int64 current_version,
 								  EsAppendResult *result);
 
 /* ---- entry_scan.c ---- */
@@ -304,6 +350,10 @@ extern void es_entry_scan_end(EsEntryScan *scan);
 extern int64 es_entry_scan_last_position(Relation events, Relation position_index,
 										 Snapshot snapshot);
 
+/* ---- position_index.c ---- */
+
+extern int64 es_position_index_last(Relation events, Relation position_index);
+
 /* ---- settle.c ---- */
 
 /*
@@ -331,8 +381,6 @@ typedef struct EsWalk
 
 #define ES_WALK_TO_END PG_INT64_MAX
 
-extern EsWalk *es_walk_begin_settling(Relation events, Snapshot snapshot,
-									  int64 after_position);
 extern EsWalk *es_walk_begin(Relation events, Snapshot snapshot,
 							 int64 after_position);
 extern EsWalk *es_walk_begin_settling(Relation events, Snapshot snapshot,
@@ -343,11 +391,28 @@ extern void es_walk_end(EsWalk *walk);
 extern int64 es_settled_position(Relation events, Snapshot snapshot,
 								 int64 after_position, bool *is_at_end);
 
+/* ---- snapshot_mark.c ---- */
+
+/* When a snapshot was taken, by what it saw as running. */
+typedef struct EsSnapshotMark
+{
+	bool		is_set;
+	TransactionId xmax;
+	int			nrunning;		/* below xmax */
+	int			capacity;
+	TransactionId *running;		/* in TopMemoryContext */
+} EsSnapshotMark;
+
+extern void es_snapshot_mark_set(EsSnapshotMark *mark, Snapshot snapshot);
+extern void es_snapshot_mark_forget(EsSnapshotMark *mark);
+extern bool es_snapshot_mark_precedes(const EsSnapshotMark *mark, Snapshot snapshot);
+
 /* ---- replica.c ---- */
 
 extern bool es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound);
 extern void es_replica_check_own(int64 position);
 extern void es_replica_check_append(Relation events);
+extern void es_replica_check_next(int64 last_taken, int64 next);
 extern void es_replica_watch_subscriptions(void);
 
 /* ---- settled_floor.c ---- */
@@ -491,6 +556,8 @@ extern bool es_retries_hand_out(EsFetch *fetch);
 extern void es_notify_appended(int64 last_position);
 extern void es_notify_store_dropped(void);
 extern void es_notify_send(int64 position);
+extern void es_notify_before_commit(const EsTransactionNote *note);
+extern void es_notify_after_commit(const EsTransactionNote *note);
 
 /* ---- uuid_v7.c ---- */
 

@@ -9,27 +9,41 @@
  * appender that is inside.
  *
  * The gate is a heavyweight lock of the advisory class, whose fourth field
- * keeps it apart from the advisory locks of users (1 and 2 there).  The
- * modes of appenders and followers conflict with each other, and neither with
- * itself: appenders pass side by side, and so do followers.
+ * keeps it apart from the advisory locks of users (1 and 2 there).  Appenders
+ * hold it side by side, and followers look who does.  They don't queue for it,
+ * since every appender who comes later would have to queue behind them.
+ * Instead, each appender also holds a lock of its own while it is inside, its
+ * pass, and a follower waits for the passes of just those who are inside.
  *
  * The protocol:
+ *	- An appender takes its pass in front of the gate, and gives it back behind
+ *	  it.  So a follower who sees him inside, and then gets hold of his pass,
+ *	  knows that he has left.
  *	- Nobody waits for anything but page and extension locks while inside, so
  *	  a follower's wait for those inside is short and can't deadlock.
- *	- Followers never stay: they take the gate and let go at once.
+ *	- Followers never stay: they take a pass and let go of it at once, and
+ *	  take none while they hold another.
  *
- * With eventstore.serialize_appends, an appender holds the gate in the
- * followers' mode until its transaction ends: other appenders stay out, and
- * followers need not wait for it, since while it takes positions nobody else
- * can take one above.  A lock of their own kind keeps such appenders apart.
- * They take both before their first stream lock, so that those who wait hold
- * no stream.
+ * A follower waits for one passage through the gate per appender, and an
+ * appender, at most, until a follower who has waited for his last passage lets
+ * go of his pass.  Nobody else waits.
+ *
+ * With eventstore.serialize_appends, an appender holds the gate in a mode that
+ * keeps out other appenders, until its transaction ends.  Followers need not
+ * wait for it, since while it takes positions nobody else can take one above.
+ * A lock of their own kind keeps such appenders apart.  They take both before
+ * their first stream lock, so that those who wait hold no stream.
+ *
+ * All of these locks belong to the transaction, not to the portal that runs
+ * the append, see es_lock_acquire().
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/backendid.h"
 #include "storage/lock.h"
 
 #include "compat.h"
@@ -37,12 +51,27 @@
 #include "lock_tags.h"
 
 #define APPENDER_MODE RowExclusiveLock
-#define FOLLOWER_MODE ShareLock
+#define SERIALIZED_MODE ShareLock	/* conflicts with the above, not with itself */
 
-static void
-set_gate_tag(LOCKTAG *tag)
+static LOCKTAG
+gate_tag(void)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0, 0, ES_LOCKTAG_GATE);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, ES_LOCKTAG_GATE);
+	return tag;
+}
+
+/*
+ * The pass of the backend with this number.
+ */
+static LOCKTAG
+pass_tag(int backend)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, backend, ES_LOCKTAG_PASS);
+	return tag;
 }
 
 /*
@@ -53,21 +82,42 @@ set_gate_tag(LOCKTAG *tag)
 void
 es_gate_enter(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG		gate = gate_tag();
+	LOCKTAG		pass = pass_tag(ES_MY_VXID_NUMBER);
 
-	set_gate_tag(&tag);
-	if (!es_lock_held_by_me(&tag, FOLLOWER_MODE))
-		(void) LockAcquire(&tag, APPENDER_MODE, false, false);
+	Assert(!es_lock_held_by_me(&gate, APPENDER_MODE));
+	Assert(TransactionIdIsValid(GetTopTransactionIdIfAny()));
+
+	if (es_lock_held_by_me(&gate, SERIALIZED_MODE))
+		return;
+	es_lock_acquire(&pass, ExclusiveLock);
+	es_lock_acquire(&gate, APPENDER_MODE);
 }
 
 void
 es_gate_leave(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG		gate = gate_tag();
+	LOCKTAG		pass = pass_tag(ES_MY_VXID_NUMBER);
 
-	set_gate_tag(&tag);
-	if (es_lock_held_by_me(&tag, APPENDER_MODE))
-		LockRelease(&tag, APPENDER_MODE, false);
+	if (!es_lock_held_by_me(&gate, APPENDER_MODE))
+	{
+		Assert(es_lock_held_by_me(&gate, SERIALIZED_MODE));
+		return;
+	}
+	es_lock_release(&gate, APPENDER_MODE);
+	es_lock_release(&pass, ExclusiveLock);
+}
+
+/*
+ * Who is inside now, but for this transaction?
+ */
+static VirtualTransactionId *
+look_inside(int *ninside)
+{
+	LOCKTAG		gate = gate_tag();
+
+	return GetLockConflicts(&gate, SERIALIZED_MODE, ninside);
 }
 
 /*
@@ -76,13 +126,9 @@ es_gate_leave(void)
 bool
 es_gate_is_empty(void)
 {
-	LOCKTAG		tag;
-	VirtualTransactionId *inside;
 	int			ninside;
 
-	set_gate_tag(&tag);
-	inside = GetLockConflicts(&tag, FOLLOWER_MODE, &ninside);
-	pfree(inside);
+	pfree(look_inside(&ninside));
 	return ninside == 0;
 }
 
@@ -92,14 +138,17 @@ es_gate_is_empty(void)
 void
 es_gate_wait_until_left(void)
 {
-	LOCKTAG		tag;
+	int			ninside;
+	VirtualTransactionId *inside = look_inside(&ninside);
 
-	if (es_gate_is_empty())
-		return;
+	for (int i = 0; i < ninside; i++)
+	{
+		LOCKTAG		pass = pass_tag(es_vxid_number(inside[i]));
 
-	set_gate_tag(&tag);
-	(void) LockAcquire(&tag, FOLLOWER_MODE, false, false);
-	LockRelease(&tag, FOLLOWER_MODE, false);
+		es_lock_acquire(&pass, ShareLock);
+		es_lock_release(&pass, ShareLock);
+	}
+	pfree(inside);
 }
 
 /*
@@ -108,10 +157,10 @@ es_gate_wait_until_left(void)
 void
 es_gate_serialize(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG		gate = gate_tag();
+	LOCKTAG		turn;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, ES_LOCKTAG_SERIALIZE);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	set_gate_tag(&tag);
-	(void) LockAcquire(&tag, FOLLOWER_MODE, false, false);
+	SET_LOCKTAG_ADVISORY(turn, MyDatabaseId, 0, 0, ES_LOCKTAG_SERIALIZE);
+	es_lock_acquire(&turn, ExclusiveLock);
+	es_lock_acquire(&gate, SERIALIZED_MODE);
 }

@@ -12,5 +12,6 @@
 #define ES_LOCKTAG_GATE		0x4553
 #define ES_LOCKTAG_STREAM	0x4554
 #define ES_LOCKTAG_SERIALIZE 0x4555
+#define ES_LOCKTAG_PASS		0x4556
 
 #endif							/* ES_LOCK_TAGS_H */

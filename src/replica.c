@@ -22,7 +22,9 @@
  * from elsewhere.  They may go on arriving when the subscription is created
  * again, and what is appended meanwhile would get positions in between.  So
  * such a store neither is followed nor takes events, until
- * continue_positions() declares that it goes on by itself.
+ * continue_positions() declares that it goes on by itself.  The same goes for a
+ * store whose sequence was moved back: followers may have passed what it would
+ * hand out.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,6 +60,14 @@ typedef struct Arrival
 /* The store that was found to take appends, until subscriptions change. */
 static Oid	appendable_events = InvalidOid;
 static uint64 subscription_changes = 0;
+
+/*
+ * The store that was found to be no replica, under which snapshot, and a
+ * position up to which all were handed out here; until subscriptions change.
+ */
+static Oid	independent_events = InvalidOid;
+static EsSnapshotMark independent_since;
+static int64 known_own_position = 0;
 
 /* ---- subscriptions ---- */
 
@@ -125,21 +135,57 @@ check_arrivals(const Arrival *events, const Arrival *watermark)
 }
 
 /*
+ * Was the store found to be no replica, under an earlier snapshot?
+ */
+static bool
+is_independent(Relation events, Snapshot snapshot)
+{
+	return independent_events == RelationGetRelid(events) &&
+		es_snapshot_mark_precedes(&independent_since, snapshot);
+}
+
+/*
+ * The store is no replica, as the snapshot sees it.
+ */
+static void
+note_independence(Relation events, Snapshot snapshot)
+{
+	if (snapshot->takenDuringRecovery)
+		return;
+	if (independent_events != RelationGetRelid(events))
+		known_own_position = 0;
+	es_snapshot_mark_set(&independent_since, snapshot);
+	independent_events = RelationGetRelid(events);
+}
+
+/*
  * Is this a logical replica as the snapshot sees it?  If so, "bound" is the
  * position up to which all is settled: 0 while the initial copy is under way.
  */
 bool
 es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound)
 {
-	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
-	Arrival		of_events = look_up_arrival(subscription_rel, RelationGetRelid(events), snapshot);
+	Relation	subscription_rel;
+	Arrival		of_events;
 	Arrival		of_watermark = {0};
+	uint64		changes_before;
 
+	if (is_independent(events, snapshot))
+		return false;
+
+	es_replica_watch_subscriptions();
+	changes_before = subscription_changes;
+	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	of_events = look_up_arrival(subscription_rel, RelationGetRelid(events), snapshot);
 	if (of_events.nsubscriptions > 0)
 		of_watermark = look_up_arrival(subscription_rel, es_catalog_get()->watermark, snapshot);
 	table_close(subscription_rel, AccessShareLock);
 	if (of_events.nsubscriptions == 0)
+	{
+		if (subscription_changes == changes_before)
+			note_independence(events, snapshot);
 		return false;
+	}
 
 	check_arrivals(&of_events, &of_watermark);
 	*bound = 0;
@@ -182,37 +228,47 @@ last_own_position(void)
 }
 
 /*
- * Refuse to take a position for settled, or to append, in a store whose
- * positions go up to "position" and were not all handed out here.  The
- * position must have been seen before this is called.
+ * The highest position in the store, whatever has become of its event.
+ */
+static int64
+last_position(Relation events)
+{
+	Relation	index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
+	int64		position = es_position_index_last(events, index);
+
+	index_close(index, AccessShareLock);
+	return position;
+}
+
+static void
+report_foreign_positions(int64 position, int64 last_own)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the sequence of global positions is behind the events"),
+			 errdetail("Position %lld is above the last one that was handed out here, %lld: the events came from another store, or the sequence was moved back.",
+					   (long long) position, (long long) last_own),
+			 errhint("If a subscription has brought them, create it again; or, to go on here, call eventstore.continue_positions().")));
+}
+
+/*
+ * Refuse to take a position for settled in a store whose positions go up to
+ * it and were not all handed out here.  The position must have been seen
+ * before this is called.
  */
 void
 es_replica_check_own(int64 position)
 {
-	int64		last_own = last_own_position();
+	if (position <= known_own_position)
+		return;
+	known_own_position = last_own_position();
+	if (position > known_own_position)
+	{
+		int64		last_own = known_own_position;
 
-	if (position > last_own)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the events of this store come from another one, and no subscription is in place"),
-				 errdetail("Position %lld is above the last one that was handed out here, %lld.",
-						   (long long) position, (long long) last_own),
-				 errhint("Create the subscription again; or, to go on here without it, call eventstore.continue_positions().")));
-}
-
-/*
- * The highest position whose event is committed now.
- */
-static int64
-last_committed_position(Relation events)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Relation	index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
-	int64		position = es_entry_scan_last_position(events, index, snapshot);
-
-	index_close(index, AccessShareLock);
-	UnregisterSnapshot(snapshot);
-	return position;
+		known_own_position = 0;
+		report_foreign_positions(position, last_own);
+	}
 }
 
 /* ---- appenders ---- */
@@ -221,7 +277,8 @@ static void
 forget_subscriptions(Datum arg, int cacheid, uint32 hashvalue)
 {
 	subscription_changes++;
-	appendable_events = InvalidOid;
+	appendable_events = independent_events = InvalidOid;
+	known_own_position = 0;
 	es_settled_floor_forget();
 }
 
@@ -258,10 +315,24 @@ es_replica_check_append(Relation events)
 				 errmsg("events can't be appended to a logical replica"),
 				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
 				 errhint("Append at the publisher; or, to go on here, drop the subscription and call eventstore.continue_positions().")));
-	es_replica_check_own(last_committed_position(events));
+	es_replica_check_own(last_position(events));
 
 	if (subscription_changes == changes_before)
 		appendable_events = RelationGetRelid(events);
+}
+
+/*
+ * Refuse to append at position "next" in a store where "last_taken" was in the
+ * position index before "next" was taken: positions are handed out upwards,
+ * and followers may have passed by there.
+ */
+void
+es_replica_check_next(int64 last_taken, int64 next)
+{
+	if (next > last_taken)
+		return;
+	appendable_events = InvalidOid; /* don't use up more of the sequence */
+	report_foreign_positions(last_taken, next - 1);
 }
 
 /* ---- switch-over ---- */
@@ -323,14 +394,14 @@ eventstore_continue_positions(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("continue_positions()");
 	check_may_continue(sequence);
-	events = es_catalog_open_events(ExclusiveLock);
+	events = es_catalog_open_events_for_writing(ExclusiveLock);
 	check_can_continue();
 
 	last_own = last_own_position();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	above = Max(above, es_watermark_read(snapshot));
 	UnregisterSnapshot(snapshot);
-	above = Max(above, last_committed_position(events));
+	above = Max(above, last_position(events));
 
 	if (above > last_own)
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(above));

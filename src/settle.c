@@ -283,6 +283,7 @@ walk_step(EsWalk *walk, int64 limit, int64 max_entries)
 			settle_gaps(walk);
 		else if (walk->position < entry->position)
 		{
+			Assert(walk->covered == entry->position);
 			walk->position = entry->position;
 			return entry;
 		}

@@ -7,8 +7,12 @@
  * What is settled for one snapshot is settled for every later one.  So a
  * session remembers how far its walks have come, and under which snapshot;
  * and a session that knows nothing yet begins at the watermark, which is
- * settled for whoever sees it.  On a logical replica none of this holds
- * (replica.c), and what was known before a store became one is forgotten.
+ * settled for whoever sees it.  Two stretches are remembered: the one from the
+ * beginning of the store, and the last one of a walk that began elsewhere,
+ * such as behind a position that a client has named.
+ *
+ * On a logical replica none of this holds (replica.c), and what was known
+ * before a store became one is forgotten.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,40 +21,49 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 
 #include "eventstore.h"
 
 /*
- * What a session knows, under a snapshot: all behind "after", up to
- * "position", is settled.  Of no store when "events" is invalid.
+ * What is known since "mark": all behind "after", up to "position", is settled.
  */
-typedef struct KnownFloor
+typedef struct Stretch
 {
-	Oid			events;
 	int64		after;
 	int64		position;
-	TransactionId snapshot_xmax;
-	uint32		snapshot_xcnt;
-} KnownFloor;
+	EsSnapshotMark mark;
+} Stretch;
 
-static KnownFloor known;
+/* What a session knows, of the store whose table is "known_events". */
+static Oid	known_events = InvalidOid;
+static Stretch from_beginning;
+static Stretch elsewhere;
 
 /*
- * Was the snapshot taken at or after the moment of the one that "known" was
- * learned under?  xmax never falls, and while it stands still the number of
- * running transactions below it never rises.
+ * What is known is of this store, or forgotten.
  */
-static bool
-known_holds_for(Relation events, Snapshot snapshot)
+static void
+turn_to(Relation events)
 {
-	if (known.events != RelationGetRelid(events))
-		return false;
-	if (snapshot->xmax == known.snapshot_xmax)
-		return snapshot->xcnt <= known.snapshot_xcnt;
-	return TransactionIdFollows(snapshot->xmax, known.snapshot_xmax);
+	es_replica_watch_subscriptions();
+	if (known_events == RelationGetRelid(events))
+		return;
+	es_settled_floor_forget();
+	known_events = RelationGetRelid(events);
+}
+
+/*
+ * The end of the stretch, if "position" lies in it, or else "position".
+ */
+static int64
+end_of_stretch(const Stretch *stretch, Snapshot snapshot, int64 position)
+{
+	if (stretch->after <= position && position < stretch->position &&
+		es_snapshot_mark_precedes(&stretch->mark, snapshot))
+		return stretch->position;
+	return position;
 }
 
 /*
@@ -76,17 +89,6 @@ es_watermark_read(Snapshot snapshot)
 	return position;
 }
 
-static void
-remember(Relation events, Snapshot snapshot, int64 after, int64 position)
-{
-	es_replica_watch_subscriptions();
-	known.events = RelationGetRelid(events);
-	known.after = after;
-	known.position = position;
-	known.snapshot_xmax = snapshot->xmax;
-	known.snapshot_xcnt = snapshot->xcnt;
-}
-
 /*
  * May what was learned under the current snapshot be remembered?
  *
@@ -94,9 +96,32 @@ remember(Relation events, Snapshot snapshot, int64 after, int64 position)
  * prepared it runs on, and is no longer ours.
  */
 static bool
-can_remember(void)
+can_remember(Snapshot snapshot)
 {
-	return !RecoveryInProgress() && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+	return !RecoveryInProgress() && !snapshot->takenDuringRecovery &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+static void
+remember(Stretch *stretch, Snapshot snapshot, int64 after, int64 position)
+{
+	stretch->after = after;
+	stretch->position = position;
+	es_snapshot_mark_set(&stretch->mark, snapshot);
+}
+
+/*
+ * Prolong the stretch if the walk has begun in it.
+ */
+static bool
+prolong(Stretch *stretch, Snapshot snapshot, int64 after, int64 position)
+{
+	if (after < stretch->after || stretch->position < after ||
+		!es_snapshot_mark_precedes(&stretch->mark, snapshot))
+		return false;
+	if (stretch->position < position)
+		remember(stretch, snapshot, stretch->after, position);
+	return true;
 }
 
 /*
@@ -106,18 +131,21 @@ can_remember(void)
 int64
 es_settled_floor_get(Relation events, Snapshot snapshot, int64 after)
 {
-	int64		watermark;
+	int64		floor;
 
-	if (known_holds_for(events, snapshot) && known.after <= after)
-		return Max(after, known.position);
+	turn_to(events);
+	floor = end_of_stretch(&from_beginning, snapshot, after);
+	floor = end_of_stretch(&elsewhere, snapshot, floor);
+	if (floor > after || es_snapshot_mark_precedes(&from_beginning.mark, snapshot))
+		return floor;
 
-	watermark = es_watermark_read(snapshot);
-	if (watermark <= after)
+	floor = es_watermark_read(snapshot);
+	if (floor <= after)
 		return after;
-	es_replica_check_own(watermark);
-	if (can_remember())
-		remember(events, snapshot, 0, watermark);
-	return watermark;
+	es_replica_check_own(floor);
+	if (can_remember(snapshot))
+		remember(&from_beginning, snapshot, 0, floor);
+	return floor;
 }
 
 /*
@@ -127,23 +155,26 @@ es_settled_floor_get(Relation events, Snapshot snapshot, int64 after)
 void
 es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 position)
 {
-	bool		is_continued = known_holds_for(events, snapshot) &&
-	known.after <= after && after <= known.position;
+	Assert(after <= position);
 
-	if (!can_remember())
+	turn_to(events);
+	if (!can_remember(snapshot) ||
+		prolong(&from_beginning, snapshot, after, position))
 		return;
-	if (!is_continued)
-		remember(events, snapshot, after, position);
-	else if (position > known.position)
-		remember(events, snapshot, known.after, position);
+	if (after == 0 && !from_beginning.mark.is_set)
+		remember(&from_beginning, snapshot, after, position);
+	else if (after < position && !prolong(&elsewhere, snapshot, after, position))
+		remember(&elsewhere, snapshot, after, position);
 }
 
 /*
- * Forget what is known: the store has become a logical replica, or ceased to
- * be one.
+ * Forget what is known: the store is another one, has become a logical
+ * replica, or ceased to be one.
  */
 void
 es_settled_floor_forget(void)
 {
-	known.events = InvalidOid;
+	known_events = InvalidOid;
+	es_snapshot_mark_forget(&from_beginning.mark);
+	es_snapshot_mark_forget(&elsewhere.mark);
 }

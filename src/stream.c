@@ -23,7 +23,6 @@
 #include "access/twophase.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -36,10 +35,6 @@
 
 /* The part of the shared lock table that one transaction's streams may take. */
 #define LOCK_TABLE_SHARE 8
-
-/* How many stream locks the transaction "lxid" has taken. */
-static LocalTransactionId counted_lxid = InvalidLocalTransactionId;
-static int	nstream_locks = 0;
 
 static int
 stream_lock_limit(void)
@@ -56,12 +51,6 @@ all_streams_are_locked(Oid events)
 	return es_lock_held_by_me(&tag, ShareRowExclusiveLock);
 }
 
-static void
-lock_all_streams(Oid events)
-{
-	LockRelationOid(events, ShareRowExclusiveLock);
-}
-
 /*
  * Lock the stream to the end of the transaction, and see what those who held
  * it before have committed.
@@ -73,17 +62,11 @@ es_stream_lock(const text *stream_id)
 	uint64		hash;
 	LOCKTAG		tag;
 
-	if (counted_lxid != ES_MY_LXID)
-	{
-		counted_lxid = ES_MY_LXID;
-		nstream_locks = 0;
-	}
-
 	/* A rolled-back savepoint can have let go of the table: ask, each time. */
-	if (nstream_locks >= stream_lock_limit())
+	if (es_transaction_stream_locks() >= stream_lock_limit())
 	{
 		if (!all_streams_are_locked(events))
-			lock_all_streams(events);
+			es_lock_relation(events, ShareRowExclusiveLock);
 		return;
 	}
 
@@ -95,11 +78,11 @@ es_stream_lock(const text *stream_id)
 	switch (es_lock_acquire_if_room(&tag, ExclusiveLock))
 	{
 		case LOCKACQUIRE_OK:
-			nstream_locks++;
+			es_transaction_note()->nstream_locks++;
 			break;
 		case LOCKACQUIRE_NOT_AVAIL:
-			nstream_locks = stream_lock_limit();
-			lock_all_streams(events);
+			es_transaction_note()->nstream_locks = stream_lock_limit();
+			es_lock_relation(events, ShareRowExclusiveLock);
 			break;
 		case LOCKACQUIRE_ALREADY_HELD:
 		case LOCKACQUIRE_ALREADY_CLEAR:

@@ -103,6 +103,21 @@ check_isolation(void)
 				 errhint("Wait under READ COMMITTED, best in a transaction of its own.")));
 }
 
+/*
+ * A statement does not see what it appends itself, and nothing behind that is
+ * settled before it ends.
+ */
+static void
+check_statement(void)
+{
+	if (es_transaction_appends_now())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("can't wait for events in the statement that appends some"),
+				 errdetail("They are settled when the statement has ended, so it would wait for itself."),
+				 errhint("Wait in a statement of its own, best after the commit.")));
+}
+
 /* ---- waiting ---- */
 
 /*
@@ -185,6 +200,7 @@ eventstore_wait_for_events(PG_FUNCTION_ARGS)
 	int64		settled;
 
 	check_isolation();
+	check_statement();
 	context = AllocSetContextCreate(CurrentMemoryContext, "eventstore look",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);

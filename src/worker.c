@@ -126,7 +126,7 @@ look(EsWorker *worker)
 		return;
 	}
 	become_owner();
-	events = es_catalog_open_events(AccessShareLock);
+	events = es_catalog_open_events();
 	if (worker->events != RelationGetRelid(events))
 	{
 		worker->events = RelationGetRelid(events);

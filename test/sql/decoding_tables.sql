@@ -95,13 +95,13 @@ BEGIN;
 SELECT append('15');
 ALTER SCHEMA eventstore RENAME TO not_eventstore;
 INSERT INTO not_eventstore.events
-	SELECT 2001, 1, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed schema"'
+	SELECT nextval('not_eventstore.events_global_position_seq'), 1, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed schema"'
 	FROM not_eventstore.events LIMIT 1;
 ALTER SCHEMA not_eventstore RENAME TO eventstore;
 SELECT append('16');
 ALTER TABLE eventstore.events RENAME TO not_events;
 INSERT INTO eventstore.not_events
-	SELECT 2002, 2, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed table"'
+	SELECT nextval('eventstore.events_global_position_seq'), 2, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed table"'
 	FROM eventstore.not_events LIMIT 1;
 ALTER TABLE eventstore.not_events RENAME TO events;
 SELECT append('17');

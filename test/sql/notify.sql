@@ -139,6 +139,10 @@ SELECT eventstore.wait_for_events(9223372036854775807, '1 ms');
 SELECT eventstore.wait_for_events(0, '100000000 days') = :settled AS at_once;
 SELECT eventstore.wait_for_events(0, '-1 day 24:00:00') = :settled AS at_once;
 
+-- The statement that appends would wait for itself.
+SELECT eventstore.wait_for_events(:settled)
+FROM eventstore.append_event('Wait-1', 'T', '1');
+\echo :SQLSTATE
 SELECT eventstore.wait_for_events(NULL);
 SELECT eventstore.wait_for_events(-1);
 SELECT eventstore.wait_for_events(0, NULL);

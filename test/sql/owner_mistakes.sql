@@ -36,6 +36,49 @@ SELECT last_version FROM eventstore.append_events('Order-1',
 	'[{"event_type": "Packed", "data": 3}, {"event_type": "Shipped", "data": 4}]');
 SELECT version, event_type, data FROM eventstore.read_all();
 
+-- What a crash would empty.
+BEGIN;
+ALTER TABLE eventstore.events SET UNLOGGED;
+SAVEPOINT s;
+SELECT FROM eventstore.append_event('Order-1', 'Paid', '2');
+ROLLBACK TO s;
+SELECT count(*) FROM eventstore.read_all();
+ROLLBACK TO s;
+ALTER TABLE eventstore.events SET LOGGED;
+SELECT FROM eventstore.append_event('Order-1', 'Paid', '2');
+ALTER TABLE eventstore.watermark SET UNLOGGED;
+SELECT FROM eventstore.append_event('Order-1', 'Paid', '2');
+ROLLBACK;
+
+-- The sequence moved back, in a session that has appended before: what it
+-- would hand out now, followers may have passed.
+BEGIN;
+SELECT nextval('eventstore.events_global_position_seq') IS NOT NULL AS left_out
+FROM generate_series(1, 10);
+SELECT last_position > 10 AS above FROM eventstore.append_event('Order-1', 'Paid', '2');
+SELECT global_position - 5 AS gap, global_position AS last
+FROM eventstore.read_all_backwards(NULL, 1) \gset
+SAVEPOINT s;
+SELECT setval('eventstore.events_global_position_seq', :gap) = :gap AS moved_back;
+SELECT last_position FROM eventstore.append_event('Order-1', 'Paid', '2');
+\echo :SQLSTATE
+ROLLBACK TO s;
+ALTER SEQUENCE eventstore.events_global_position_seq RESTART;
+SELECT last_position FROM eventstore.append_event('Order-1', 'Paid', '2');
+ROLLBACK TO s;
+SELECT setval('eventstore.events_global_position_seq', :gap) = :gap AS moved_back;
+SELECT invariant FROM eventstore.verify();
+SELECT eventstore.continue_positions() = :last AS continued;
+SELECT last_position = :last + 1 AS above FROM eventstore.append_event('Order-1', 'Paid', '2');
+-- Rolled-back events were handed out, too.
+SAVEPOINT t;
+SELECT FROM eventstore.append_event('Order-1', 'Paid', '2');
+ROLLBACK TO t;
+SELECT setval('eventstore.events_global_position_seq', :last + 1) = :last + 1 AS moved_back;
+SELECT eventstore.continue_positions() = :last + 2 AS continued;
+SELECT last_position = :last + 3 AS above FROM eventstore.append_event('Order-1', 'Paid', '2');
+ROLLBACK;
+
 -- The watermark replaced by something else.
 BEGIN;
 ALTER TABLE eventstore.watermark RENAME TO renamed;

@@ -173,6 +173,40 @@ WHERE pid = pg_backend_pid() AND relation = 'eventstore.events'::regclass AND
 	  mode = 'ShareRowExclusiveLock';
 COMMIT;
 
+-- Savepoints that were rolled back have let go of their streams, and count no
+-- more: neither one stream again and again, nor others each time.
+BEGIN;
+DO $$ BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		BEGIN
+			PERFORM eventstore.append_event('Undone-' || i % 2 * i, 'T', '1');
+			RAISE EXCEPTION 'no';
+		EXCEPTION WHEN raise_exception THEN NULL;
+		END;
+	END LOOP;
+	PERFORM eventstore.append_event('Undone-1', 'T', '1');
+END $$;
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
+SELECT count(*) FROM pg_locks
+WHERE pid = pg_backend_pid() AND relation = 'eventstore.events'::regclass AND
+	  mode = 'ShareRowExclusiveLock';
+ROLLBACK;
+
+-- Those that were released count as before.
+BEGIN;
+DO $$ BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		BEGIN
+			PERFORM eventstore.append_event('Done-' || i, 'T', '1');
+		EXCEPTION WHEN raise_exception THEN NULL;
+		END;
+	END LOOP;
+END $$;
+SELECT count(*) FROM pg_locks
+WHERE pid = pg_backend_pid() AND relation = 'eventstore.events'::regclass AND
+	  mode = 'ShareRowExclusiveLock';
+ROLLBACK;
+
 -- In one statement as well.  Users' own advisory locks are something else.
 BEGIN;
 SELECT count(pg_advisory_xact_lock(i)) FROM generate_series(1, 10) i;
@@ -206,6 +240,20 @@ SELECT used_memory() AS before \gset
 SELECT work(2000);
 -- 16 bytes that one of them loses in each round would show
 SELECT used_memory() - :before < 32000 AS steady;
+-- ... nor in the savepoints of one transaction
+BEGIN;
+DO $$ BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		BEGIN
+			PERFORM eventstore.append_event('Loop-1', 'T', '1');
+			IF i % 2 = 0 THEN RAISE EXCEPTION 'no'; END IF;
+		EXCEPTION WHEN raise_exception THEN NULL;
+		END;
+	END LOOP;
+END $$;
+SELECT sum(used_bytes) < 32000 AS steady FROM pg_backend_memory_contexts
+WHERE name = 'TopTransactionContext';
+COMMIT;
 -- ... nor within one statement
 SELECT max(m) - min(m) < 32000 AS steady
 FROM (SELECT CASE WHEN i % 500 = 0 THEN used_memory() END AS m,

@@ -1,0 +1,156 @@
+/*-------------------------------------------------------------------------
+ *
+ * transaction.c
+ *	  What this transaction has done so far, by subtransactions.
+ *
+ * A note belongs to the subtransaction that has appended.  It passes to the
+ * parent when that commits, and is dropped when it aborts, as its events and
+ * its locks are.  Each note counts what the outer ones count, too, so only the
+ * innermost one needs to be looked at.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+
+#include "eventstore.h"
+
+/* The innermost; all are in TopTransactionContext. */
+static EsTransactionNote *current = NULL;
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (current != NULL)
+				es_notify_before_commit(current);
+			break;
+		case XACT_EVENT_COMMIT:
+			if (current != NULL)
+				es_notify_after_commit(current);
+			current = NULL;
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			current = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Let go of the innermost note, whose subtransaction has ended.
+ */
+static void
+drop_note(void)
+{
+	EsTransactionNote *ended = current;
+
+	current = ended->outer;
+	pfree(ended);
+}
+
+/*
+ * Hand the innermost note to the parent of its subtransaction.
+ */
+static void
+hand_up_note(int parent_level)
+{
+	EsTransactionNote *outer = current->outer;
+
+	if (outer == NULL || outer->nest_level < parent_level)
+	{
+		current->nest_level = parent_level;
+		return;
+	}
+	Assert(outer->nest_level == parent_level);
+	current->outer = outer->outer;
+	current->nest_level = parent_level;
+	pfree(outer);
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
+						 SubTransactionId parent_subid, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (current == NULL || current->nest_level < level)
+		return;
+	Assert(current->nest_level == level);
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		hand_up_note(level - 1);
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		drop_note();
+}
+
+static void
+register_callbacks(void)
+{
+	static bool are_registered = false;
+
+	if (are_registered)
+		return;
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	are_registered = true;
+}
+
+/*
+ * What the transaction has done, to be written to: the note of the current
+ * subtransaction.
+ */
+EsTransactionNote *
+es_transaction_note(void)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	EsTransactionNote *note;
+
+	if (current != NULL && current->nest_level == level)
+		return current;
+
+	register_callbacks();
+	note = MemoryContextAllocZero(TopTransactionContext, sizeof(EsTransactionNote));
+	if (current != NULL)
+		*note = *current;
+	note->outer = current;
+	note->nest_level = level;
+	current = note;
+	return note;
+}
+
+/*
+ * How many stream locks the transaction holds.
+ */
+int
+es_transaction_stream_locks(void)
+{
+	return current != NULL ? current->nstream_locks : 0;
+}
+
+/*
+ * The current command has appended.
+ */
+void
+es_transaction_appended(void)
+{
+	EsTransactionNote *note = es_transaction_note();
+
+	note->has_appended = true;
+	note->last_command = GetCurrentCommandId(false);
+}
+
+/*
+ * Has it?  What it has appended is not to be seen before the next command.
+ */
+bool
+es_transaction_appends_now(void)
+{
+	return current != NULL && current->has_appended &&
+		current->last_command == GetCurrentCommandId(false);
+}
