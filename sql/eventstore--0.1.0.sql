@@ -140,11 +140,22 @@ CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.events
 	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
 CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.events
 	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
-ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update;
-ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete;
-ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_truncate;
-ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update_row;
-ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete_row;
+
+CREATE FUNCTION eventstore.enable_guard()
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update;
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete;
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_truncate;
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update_row;
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete_row;
+$$;
+COMMENT ON FUNCTION eventstore.enable_guard() IS
+	'let the guard fire for everyone, as it does from the beginning: for after a restore with --disable-triggers';
+
+SELECT eventstore.enable_guard();
 COMMENT ON TRIGGER guard_update ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_delete ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_truncate ON eventstore.events IS 'events are immutable';

@@ -116,6 +116,17 @@ ANALYZE eventstore.events;
 SELECT first_version FROM eventstore.append_event('Order-1', 'C', '3', 2);
 SELECT stream_id, version, event_type, data FROM eventstore.read_all();
 
+-- What pg_restore --disable-triggers does leaves the guard to be passed by.
+BEGIN;
+ALTER TABLE eventstore.events DISABLE TRIGGER ALL;
+ALTER TABLE eventstore.events ENABLE TRIGGER ALL;
+SELECT * FROM eventstore.verify();
+SELECT eventstore.enable_guard();
+SELECT * FROM eventstore.verify();
+SET LOCAL session_replication_role = replica;
+DELETE FROM eventstore.events;
+ROLLBACK;
+
 -- The function by itself, and on another table
 SELECT eventstore.guard();
 \echo :SQLSTATE
