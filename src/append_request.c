@@ -81,7 +81,7 @@ es_append_request_derive_type(const EsAppendRequest *request)
 }
 
 /*
- * Checks of a payload's shape that hold for JSON and typed input alike.
+ * Checks of an event that hold for JSON and typed input alike.
  */
 static void
 check_event(const EsEvent *event)
@@ -112,6 +112,11 @@ check_event(const EsEvent *event)
 
 	if (event->content_type != NULL)
 		check_name("content_type", event->content_type);
+
+	if (event->data != NULL)
+		es_payload_check("data", event->data);
+	if (event->metadata != NULL)
+		es_payload_check("metadata", event->metadata);
 }
 
 /* ---- the keys of an event object ---- */

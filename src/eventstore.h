@@ -225,9 +225,14 @@ extern void es_json_reader_enter(EsJsonReader *reader);
 extern bool es_json_reader_next(EsJsonReader *reader);
 extern void es_json_reader_key(EsJsonReader *reader, EsJsonValue *key);
 extern void es_json_reader_value(EsJsonReader *reader, EsJsonValue *value);
+extern bool es_json_reader_scalar(EsJsonReader *reader, EsJsonValue *scalar);
 extern text *es_json_value_slice(const EsJsonValue *value);
 extern text *es_json_value_string(const EsJsonValue *value);
 extern const char *es_json_kind_name(EsJsonKind kind);
+
+/* ---- payload_check.c ---- */
+
+extern void es_payload_check(const char *name, const text *payload);
 
 /* ---- stream.c ---- */
 

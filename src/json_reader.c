@@ -5,10 +5,10 @@
  *
  * A datum of type json has been validated by the server's parser when it was
  * made, so this only has to find where values begin and end.  It never
- * unescapes what it passes over: a payload keeps every byte, also those
- * (\u0000, say) that PostgreSQL could not turn into text.  The server's own
- * parser with semantic actions can't do that: it hands out the names of
- * members only when it unescapes every string of the document.
+ * unescapes what it passes over: a payload keeps every byte.  The server's own
+ * parser with semantic actions is of no use here: it hands out the names of
+ * members only when it unescapes every string of the document, and its errors
+ * would not say in which event.
  *
  * To walk a container: es_json_reader_enter(), then for each item, while
  * es_json_reader_next() is true, read the key (in an object) and either read
@@ -187,6 +187,22 @@ es_json_reader_key(EsJsonReader *reader, EsJsonValue *key)
 	skip_white_space(reader);
 	Assert(current(reader) == ':');
 	reader->at++;
+}
+
+/*
+ * Read the next string, number, boolean or null, keys included, in whatever
+ * container it is.  Returns false when there is none before the end.
+ */
+bool
+es_json_reader_scalar(EsJsonReader *reader, EsJsonValue *scalar)
+{
+	while (reader->at < reader->end &&
+		   strchr("{}[],: \t\n\r", *reader->at) != NULL)
+		reader->at++;
+	if (reader->at == reader->end)
+		return false;
+	es_json_reader_value(reader, scalar);
+	return true;
 }
 
 /*

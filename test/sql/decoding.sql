@@ -16,7 +16,7 @@ SELECT * FROM eventstore.append_event('odd', 'Scanned', event_id => '00000000-00
 	stream_type => 'Paper', binary_data => '\x00ff10', content_type => 'image/x');
 SELECT * FROM eventstore.append_event('odd', 'Scanned', event_id => '00000000-0000-4000-8000-000000000004',
 	binary_data => '', tags => '{}');
-SELECT * FROM eventstore.append_event('odd', 'Scanned', '"\u0041\/\u0000\ud83d"', event_id => '00000000-0000-4000-8000-000000000005');
+SELECT * FROM eventstore.append_event('odd', 'Scanned', '"\u0041\/\\u0000\ud83d\ude00"', event_id => '00000000-0000-4000-8000-000000000005');
 
 SELECT * FROM messages();
 SELECT * FROM messages('format', 'json', 'transactions', 'on');
