@@ -13,7 +13,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 
-SELECT plan(36);
+SELECT plan(38);
 
 --
 -- The extension
@@ -41,7 +41,7 @@ SELECT set_eq(
 	$$SELECT c.relkind::text, c.relname::text FROM pg_class c
 	  WHERE c.relnamespace = 'eventstore'::regnamespace$$,
 	$$VALUES ('r', 'events'), ('r', 'watermark'), ('S', 'events_global_position_seq'),
-			 ('v', 'replication_status'),
+			 ('v', 'events_jsonb'), ('v', 'replication_status'),
 			 ('i', 'events_pkey'), ('i', 'events_stream_id_version_key'), ('i', 'events_event_id_key'),
 			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey'),
 			 ('r', 'checkpoints'), ('i', 'checkpoints_pkey'), ('r', 'subscriptions'), ('i', 'subscriptions_pkey'),
@@ -174,7 +174,7 @@ SELECT set_eq(
 	$$SELECT c.relname::text, a.attnum::int, a.attname::text, format_type(a.atttypid, a.atttypmod)
 	  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'v'
-	  AND c.relname <> 'replication_status'$$,
+	  AND c.relname NOT IN ('replication_status', 'events_jsonb')$$,
 	$$VALUES ('subscription_status', 1, 'subscription', 'text'),
 			 ('subscription_status', 2, 'partition', 'integer'),
 			 ('subscription_status', 3, 'checkpoint', 'bigint'),
@@ -199,6 +199,16 @@ SELECT set_eq(
 			 ('parked_events', 12, 'parked_at', 'timestamp with time zone'),
 			 ('parked_events', 13, 'replaying', 'boolean')$$,
 	'columns of the views: name, type');
+SELECT results_eq(
+	$$SELECT attname::text COLLATE "default", format_type(atttypid, atttypmod), attcollation::int FROM pg_attribute
+	  WHERE attrelid = 'eventstore.events_jsonb'::regclass AND attnum > 0 ORDER BY attnum$$,
+	$$SELECT attname::text COLLATE "default", replace(format_type(atttypid, atttypmod), 'json', 'jsonb'), attcollation::int FROM pg_attribute
+	  WHERE attrelid = 'eventstore.events'::regclass AND attnum > 0 ORDER BY attnum$$,
+	'columns of events_jsonb: those of events, with jsonb for json');
+SELECT is(
+	(SELECT reloptions::text FROM pg_class WHERE oid = 'eventstore.events_jsonb'::regclass),
+	'{security_invoker=true}',
+	'... which is no way round the rights to events');
 SELECT set_eq(
 	$$SELECT c.relname::text, a.amname::text, c.relpersistence::text, c.relreplident::text,
 			 c.relrowsecurity, c.relispartition OR c.relhassubclass, c.reloptions::text, c.reltablespace::int

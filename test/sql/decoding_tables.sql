@@ -125,6 +125,8 @@ SELECT decoded();
 -- A column that is missing is an error, until the slot is moved past it.
 SELECT append('20');
 SELECT decoded();
+ALTER EXTENSION eventstore DROP VIEW eventstore.events_jsonb;
+DROP VIEW eventstore.events_jsonb;
 ALTER TABLE eventstore.events DROP COLUMN tags;
 INSERT INTO eventstore.events
 	SELECT 3999, 4, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"no tags"'

@@ -74,6 +74,7 @@ SELECT version FROM eventstore.read_category('Order');
 SELECT version FROM eventstore.read_event('00000000-0000-4000-8000-000000000001');
 SELECT eventstore.stream_version('Order-1'), eventstore.settled_position();
 SELECT count(*) FROM eventstore.events;
+SELECT count(*) FROM eventstore.events_jsonb;
 -- appending
 SELECT eventstore.append_event('Order-1', 'T', '1');
 SELECT eventstore.append_events('Order-1', '[{"event_type":"T","data":1}]');
@@ -85,6 +86,7 @@ UPDATE eventstore.events SET data = '9';
 DELETE FROM eventstore.events;
 TRUNCATE eventstore.events;
 SELECT FROM eventstore.events FOR UPDATE;
+UPDATE eventstore.events_jsonb SET tags = '{}';
 TABLE eventstore.watermark;
 SELECT nextval('eventstore.events_global_position_seq');
 SELECT currval('eventstore.events_global_position_seq');
