@@ -11,7 +11,7 @@
  */
 'use strict';
 
-const { Client, DatabaseError } = require('pg');
+const { Client } = require('pg');
 
 const NAME = 'follow.js';
 const BATCH = 500;
@@ -84,18 +84,21 @@ async function handleBatch(client) {
 
 /* ---- the connection ---- */
 
-// Listen first, read then: so no event falls between.
 async function connect(connectionString) {
   const client = new Client({ connectionString });
   client.on('notification', ring);
   client.on('error', ring); // the next query will tell
   await client.connect();
+  return client;
+}
+
+// Listen first, read then: so no event falls between.
+async function prepare(client) {
   await client.query('LISTEN eventstore');
   await client.query('BEGIN');
   await saveCheckpoint(client, 0); // not by two processes at once
   await client.query(PROJECTION);
   await client.query('COMMIT');
-  return client;
 }
 
 async function follow(client) {
@@ -108,20 +111,22 @@ async function follow(client) {
   await client.end();
 }
 
-// The server was shut down, or is not there; anything else is a mistake.
-function isOutage(error) {
-  return !(error instanceof DatabaseError) || error.code.startsWith('57P');
+// Tells a mistake from a lost connection, which the class of the error does not.
+async function isAlive(client) {
+  return client.query('ROLLBACK').then(() => true, () => false);
 }
 
 async function main(connectionString) {
   let delay = 100;
   while (!stopping) {
+    let client;
     try {
-      const client = await connect(connectionString);
+      client = await connect(connectionString);
+      await prepare(client);
       delay = 100;
       await follow(client);
     } catch (error) {
-      if (!isOutage(error)) {
+      if (client && (await isAlive(client))) {
         throw error;
       }
       console.error(`trying again in ${delay} ms: ${error.message}`);

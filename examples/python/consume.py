@@ -50,8 +50,7 @@ def handle(cursor, event):
                     f"{event.stream_id} {event.version}: {', '.join(event.data)}"))
 
 
-def connect(dsn):
-    connection = psycopg2.connect(dsn, cursor_factory=NamedTupleCursor)
+def prepare(connection):
     with connection, connection.cursor() as cursor:
         cursor.execute("LISTEN eventstore")
     try:
@@ -61,7 +60,6 @@ def connect(dsn):
             cursor.execute(PROJECTION)
     except psycopg2.errors.DuplicateObject:
         pass    # another consumer was the first
-    return connection
 
 
 def fetch(connection):
@@ -124,15 +122,35 @@ def stop(*_):
     stopping = True
 
 
+def is_alive(connection):
+    """Tells a mistake from a lost connection.
+
+    The class of the error does not tell, nor does connection.closed: when the
+    server has gone before a COMMIT, psycopg2 raises a plain DatabaseError and
+    takes the connection for open.
+    """
+    try:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except psycopg2.Error:
+        return False
+
+
 def main(dsn):
     signal.signal(signal.SIGTERM, stop)
     delay = 0.1
     while not stopping:
+        connection = None
         try:
-            connection = connect(dsn)
+            connection = psycopg2.connect(dsn, cursor_factory=NamedTupleCursor)
+            prepare(connection)
             delay = 0.1
             consume(connection)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
+            if connection and is_alive(connection):
+                raise
             print(f"trying again in {delay} seconds: {error}", file=sys.stderr)
             time.sleep(delay)
             delay = min(2 * delay, MAX_DELAY)

@@ -35,15 +35,13 @@ def handle(cursor, event):
                     f"{event.stream_id} {event.version}: {event.event_type}"))
 
 
-def connect(dsn):
+def prepare(connection):
     """Listen first, read then: so no event falls between."""
-    connection = psycopg2.connect(dsn, cursor_factory=NamedTupleCursor)
     with connection, connection.cursor() as cursor:
         # Not by two processes at once.
         cursor.execute("SELECT eventstore.save_checkpoint(%s, 0)", (NAME,))
         cursor.execute(PROJECTION)
         cursor.execute("LISTEN eventstore")
-    return connection
 
 
 def handle_batch(connection):
@@ -69,17 +67,37 @@ def wait_for_news(connection):
     connection.notifies.clear()
 
 
+def is_alive(connection):
+    """Tells a mistake from a lost connection.
+
+    The class of the error does not tell, nor does connection.closed: when the
+    server has gone before a COMMIT, psycopg2 raises a plain DatabaseError and
+    takes the connection for open.
+    """
+    try:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except psycopg2.Error:
+        return False
+
+
 def main(dsn):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     delay = 0.1
     while True:
+        connection = None
         try:
-            connection = connect(dsn)
+            connection = psycopg2.connect(dsn, cursor_factory=NamedTupleCursor)
+            prepare(connection)
             delay = 0.1
             while True:
                 if not handle_batch(connection):
                     wait_for_news(connection)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
+            if connection and is_alive(connection):
+                raise
             print(f"trying again in {delay} seconds: {error}", file=sys.stderr)
         time.sleep(delay)
         delay = min(2 * delay, MAX_DELAY)

@@ -4,9 +4,10 @@
     hand_over.py SLOT FILE [CONNECTION]
 
 writes each event to FILE, one JSON document a line, until it is told to stop
-by SIGTERM or SIGINT.  Started again, it goes on where it was.  CONNECTION is a
-connection string or URI; what it leaves out comes from PGHOST, PGDATABASE and
-so on.  The role needs REPLICATION and eventstore.grant_reader().
+by SIGTERM or SIGINT.  When the server goes away, it is waited for.  Started
+again, the program goes on where it was.  CONNECTION is a connection string or
+URI; what it leaves out comes from PGHOST, PGDATABASE and so on.  The role needs
+REPLICATION and eventstore.grant_reader().
 
 How no event is missed and none comes twice:
 
@@ -28,6 +29,8 @@ import os
 import select
 import signal
 import sys
+import time
+from contextlib import contextmanager
 
 import psycopg2
 from psycopg2.extras import LogicalReplicationConnection
@@ -35,6 +38,7 @@ from psycopg2.extras import LogicalReplicationConnection
 PLUGIN = "eventstore"
 OPTIONS = {"transactions": "on"}  # messages at the end of transactions, too
 PAGE = 1000
+PATIENCE = 1  # seconds between attempts to connect
 
 stopping = False
 
@@ -90,6 +94,42 @@ class Sink:
         os.fsync(self.file.fileno())
 
 
+class ConnectionLost(Exception):
+    """The server was shut down, or is not there."""
+
+
+def is_alive(connection):
+    """Tells a mistake from a lost connection.
+
+    The class of the error does not tell, nor does connection.closed: when the
+    server has gone before a COMMIT, psycopg2 raises a plain DatabaseError and
+    takes the connection for open.
+    """
+    try:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except psycopg2.Error:
+        return False
+
+
+@contextmanager
+def connected(connection_string, **options):
+    try:
+        connection = psycopg2.connect(connection_string, **options)
+    except psycopg2.OperationalError as error:
+        raise ConnectionLost(error) from error
+    try:
+        yield connection
+    except psycopg2.Error as error:
+        if is_alive(connection):
+            raise
+        raise ConnectionLost(error) from error
+    finally:
+        connection.close()
+
+
 def create_slot(replication, slot):
     """Create the slot; returns the name of its snapshot, which lives until the
     next command on this connection."""
@@ -141,20 +181,29 @@ def follow(replication, slot, sink):
     replication.send_feedback(force=True)  # else sent every ten seconds
 
 
+def hand_over(connection_string, slot, sink):
+    with connected(connection_string,
+                   connection_factory=LogicalReplicationConnection) as creator:
+        replication = creator.cursor()
+        if not sink.has_history:
+            with connected(connection_string) as connection:
+                drop_slot(connection, slot)
+                read_history(connection, create_slot(replication, slot), sink)
+        if sink.has_history:
+            follow(replication, slot, sink)
+
+
 def main(slot, path, connection_string=""):
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
     sink = Sink(path)
-    replication = psycopg2.connect(
-        connection_string, connection_factory=LogicalReplicationConnection).cursor()
-    if not sink.has_history:
-        connection = psycopg2.connect(connection_string)
-        drop_slot(connection, slot)
-        read_history(connection, create_slot(replication, slot), sink)
-        connection.close()
-    if sink.has_history:
-        follow(replication, slot, sink)
+    while not stopping:
+        try:
+            hand_over(connection_string, slot, sink)
+        except ConnectionLost as error:
+            print(f"trying again in {PATIENCE} seconds: {error}", file=sys.stderr)
+            time.sleep(PATIENCE)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,10 @@ foreach my $client (sort keys %clients)
 }
 finish_appenders(@live_appenders);
 
-# The server crashes.
+# The server crashes.  The client in Python waits for it, once it is at work.
+append($node, 'Account-working');
+wait_for_lines('python', 'Account-working');
+my $before = $running{python};
 $node->restart('immediate');
 my ($last, @last_appenders) = start_appenders($node, 4, 40, seed => 3, round => 3);
 finish_appenders(@last_appenders);
@@ -166,6 +169,8 @@ foreach my $client (sort keys %clients)
 SELECT count(*) FROM pg_logical_slot_peek_changes('hand_over_$client', NULL, NULL)}),
 		0, "$client: all is confirmed");
 }
+is($running{python}, $before, 'python: still the same process');
+like(slurp_file($log{python}), qr/^trying again in/m, 'python: had waited for the server');
 check_events($node, { %$expected, %$live, %$last });
 
 $node->stop;
