@@ -137,6 +137,7 @@ INSERT INTO statements VALUES
 	('neither', 'SELECT FROM eventstore.events_global_position_seq'),
 	('neither', 'SELECT eventstore.advance_watermark()'),
 	('neither', 'SELECT eventstore.continue_positions()'),
+	('neither', 'SELECT eventstore.enable_guard()'),
 	('neither', 'SELECT FROM eventstore.verify()'),
 	('neither', 'SELECT FROM eventstore.rewritten_positions()'),
 	('neither', 'SELECT eventstore.guard()'),
