@@ -308,6 +308,7 @@ es_replica_check_append(Relation events)
 		return;
 
 	es_replica_watch_subscriptions();
+	known_own_position = 0;
 	changes_before = subscription_changes;
 	if (is_subscribed())
 		ereport(ERROR,
