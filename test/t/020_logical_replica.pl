@@ -231,7 +231,7 @@ is_harmless('DELETE FROM', 'ALTER TABLE other ADD CONSTRAINT harm CHECK (public.
 #
 
 $replica->safe_psql('small', 'DROP SUBSCRIPTION small');
-is_refused('small', $_, 'come from another one', 'without a subscription') foreach @following, $appending;
+is_refused('small', $_, 'is behind the events', 'without a subscription') foreach @following, $appending;
 is($replica->safe_psql('small', 'SELECT invariant FROM eventstore.verify()'),
 	join("\n", 'events are immutable', 'the next position is above all that are taken',
 		'the watermark is one row and not above the last position'),
