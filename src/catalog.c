@@ -10,9 +10,10 @@
  * relations; DROP EXTENSION, REINDEX CONCURRENTLY and ALTER TABLE all cause
  * one.
  *
- * Ask only while holding a lock on eventstore.events (any mode) if the index
- * OIDs are to be opened: REINDEX CONCURRENTLY drops an index only after it
- * has waited for all who hold a lock on the table.
+ * Ask only while holding a lock on eventstore.events (any mode) if indexes are
+ * to be opened: REINDEX CONCURRENTLY drops an index only after it has waited
+ * for all who hold a lock on the table.  On a standby it does not wait, so
+ * readers open indexes by es_catalog_open_index().
  *
  *-------------------------------------------------------------------------
  */
@@ -305,31 +306,48 @@ classify_index(Relation index)
 /*
  * Classify an index, and take it for what we go along if it is valid.
  */
-static EsIndex
+static bool
 look_up_index(EsCatalog *found, Oid oid)
 {
-	Relation	relation = index_open(oid, AccessShareLock);
-	EsIndex		index = {oid, classify_index(relation)};
+	Relation	relation = try_index_open(oid, AccessShareLock);
+	EsIndexKind kind;
 
-	if (index.kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
-		found->indexes[index.kind] = oid;
+	if (relation == NULL)
+		return false;
+	kind = classify_index(relation);
+	found->all_indexes[found->nindexes++] = (EsIndex) {oid, kind};
+	if (kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
+		found->indexes[kind] = oid;
 	index_close(relation, AccessShareLock);
-	return index;
+	return true;
 }
 
-static void
-find_indexes(EsCatalog *found, Relation events)
+/*
+ * Returns false if an index is dropped at this moment.  On a standby the lock
+ * on the table does not keep that from happening.
+ */
+static bool
+look_up_indexes(EsCatalog *found, Relation events)
 {
 	List	   *oids = RelationGetIndexList(events);
 	ListCell   *lc;
+	bool		is_complete = true;
 
 	found->all_indexes = MemoryContextAlloc(catalog_context,
 											(list_length(oids) + 1) * sizeof(EsIndex));
 	found->nindexes = 0;
 	memset(found->indexes, 0, sizeof(found->indexes));
 	foreach(lc, oids)
-		found->all_indexes[found->nindexes++] = look_up_index(found, lfirst_oid(lc));
+		is_complete &= look_up_index(found, lfirst_oid(lc));
 	list_free(oids);
+	return is_complete;
+}
+
+static void
+find_indexes(EsCatalog *found, Relation events)
+{
+	while (!look_up_indexes(found, events))
+		CHECK_FOR_INTERRUPTS();
 
 	for (EsIndexKind kind = 0; kind < ES_OWN_INDEXES; kind++)
 	{
@@ -481,6 +499,26 @@ es_catalog_open_events_for_writing(LOCKMODE lockmode)
 			return events;
 
 		es_lock_release_relation(oid, lockmode);
+	}
+}
+
+/*
+ * Open one of our own indexes to read along it, under a lock on the events
+ * table.
+ */
+Relation
+es_catalog_open_index(EsIndexKind kind)
+{
+	for (;;)
+	{
+		Relation	index = try_index_open(es_catalog_get()->indexes[kind], AccessShareLock);
+
+		if (index != NULL)
+			return index;
+
+		/* On a standby, a new one may just have taken its place. */
+		CHECK_FOR_INTERRUPTS();
+		catalog_is_valid = false;
 	}
 }
 

@@ -120,6 +120,7 @@ extern const EsCatalog *es_catalog_get(void);
 extern Relation es_catalog_open_events_for_writing(LOCKMODE lockmode);
 extern Relation es_catalog_open_events(void);
 extern Relation es_catalog_open_events_for_reading(void);
+extern Relation es_catalog_open_index(EsIndexKind kind);
 extern Relation es_catalog_open_events_for_verification(void);
 extern bool es_catalog_was_events(Relation relation);
 extern void es_catalog_check_past_columns(Relation events);

@@ -259,8 +259,7 @@ es_partition_scan_begin(Relation events, Snapshot snapshot,
 	}
 
 	scan->walk = es_walk_begin_settling(events, snapshot, after_position);
-	scan->category_index = index_open(es_catalog_get()->indexes[ES_CATEGORY_INDEX],
-									  AccessShareLock);
+	scan->category_index = es_catalog_open_index(ES_CATEGORY_INDEX);
 	scan->ntypes = stream_types->nnames;
 	scan->types = palloc0(scan->ntypes * sizeof(TypeScan));
 	for (int i = 0; i < scan->ntypes; i++)

@@ -17,6 +17,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_collation.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -169,10 +170,10 @@ typedef bool (*RowIsSettled) (void *arg, HeapTuple row);
  * or against it, until there are enough or one is not settled.
  */
 static void
-read_index(EsRead *read, Oid index_oid, ScanKey keys, int nkeys,
+read_index(EsRead *read, EsIndexKind kind, ScanKey keys, int nkeys,
 		   ScanDirection direction, RowIsSettled row_is_settled, void *arg)
 {
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation	index = es_catalog_open_index(kind);
 	EsEntryScan *scan = es_entry_scan_begin(read->events, index, read->snapshot, nkeys);
 	EsEntry    *entry;
 
@@ -222,7 +223,7 @@ eventstore_read_stream(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
 	init_text_key(&keys[0], 1, stream_id);
 	init_bigint_key(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, from_version);
-	read_index(&read, es_catalog_get()->indexes[ES_STREAM_INDEX], keys, 2,
+	read_index(&read, ES_STREAM_INDEX, keys, 2,
 			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -243,7 +244,7 @@ eventstore_read_stream_backwards(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 2));
 	init_text_key(&keys[0], 1, stream_id);
 	init_bigint_key(&keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, from_version);
-	read_index(&read, es_catalog_get()->indexes[ES_STREAM_INDEX], keys, 2,
+	read_index(&read, ES_STREAM_INDEX, keys, 2,
 			   BackwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -263,7 +264,7 @@ eventstore_read_event(PG_FUNCTION_ARGS)
 	begin_read(&read, fcinfo, 1);
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   InvalidOid, F_UUID_EQ, event_id);
-	read_index(&read, es_catalog_get()->indexes[ES_EVENT_ID_INDEX], &key, 1,
+	read_index(&read, ES_EVENT_ID_INDEX, &key, 1,
 			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -297,6 +298,50 @@ eventstore_read_all(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Does the snapshot see an event at this position?
+ */
+static bool
+sees_event_at(const EsRead *read, int64 position)
+{
+	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
+	EsEntryScan *scan = es_entry_scan_begin(read->events, index, read->snapshot, 1);
+	ScanKeyData key;
+	EsEntry    *entry;
+
+	init_bigint_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, position);
+	es_entry_scan_position(scan, &key, ForwardScanDirection);
+	do
+	{
+		entry = es_entry_scan_next(scan, 1);
+	} while (entry != NULL && !entry->is_seen);
+	es_entry_scan_end(scan);
+	index_close(index, AccessShareLock);
+	return entry != NULL;
+}
+
+/*
+ * The position that a read backwards begins at, if not further below.
+ *
+ * On a standby, what could be told to be settled when one page was read can't
+ * always be told when the next one is: a transaction has begun, and the
+ * watermark is behind.  The next page must not begin below a hole then.  So the
+ * position of an event is taken for what it is in the second page: the last
+ * one of the page before.
+ */
+static int64
+settle_for_reading_backwards(const EsRead *read, int64 before_position)
+{
+	EsWalk	   *walk = es_walk_begin_settling(read->events, read->snapshot, 0);
+	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
+	bool		may_fall_back = RecoveryInProgress() && !walk->is_replica;
+
+	es_walk_end(walk);
+	if (may_fall_back && settled < before_position && sees_event_at(read, before_position))
+		return before_position;
+	return settled;
+}
+
+/*
  * read_all_backwards(before_position bigint, max_count bigint)
  *
  * The store's events, newest first, from before "before_position"; null
@@ -308,18 +353,13 @@ eventstore_read_all_backwards(PG_FUNCTION_ARGS)
 {
 	int64		before_position = optional_number(fcinfo, 0, 0, PG_INT64_MAX, "before_position");
 	EsRead		read;
-	EsWalk	   *walk;
 	ScanKeyData keys[2];
 
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
-
-	walk = es_walk_begin_settling(read.events, read.snapshot, 0);
 	init_bigint_key(&keys[0], 1, BTLessStrategyNumber, F_INT8LT, before_position);
 	init_bigint_key(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
-					es_walk_settle(walk, ES_WALK_TO_END));
-	es_walk_end(walk);
-
-	read_index(&read, es_catalog_get()->indexes[ES_POSITION_INDEX], keys, 2,
+					settle_for_reading_backwards(&read, before_position));
+	read_index(&read, ES_POSITION_INDEX, keys, 2,
 			   BackwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -355,7 +395,7 @@ eventstore_read_category(PG_FUNCTION_ARGS)
 	walk = es_walk_begin_settling(read.events, read.snapshot, after_position);
 	init_text_key(&keys[0], 1, stream_type);
 	init_bigint_key(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, after_position);
-	read_index(&read, es_catalog_get()->indexes[ES_CATEGORY_INDEX], keys, 2,
+	read_index(&read, ES_CATEGORY_INDEX, keys, 2,
 			   ForwardScanDirection, row_is_reached, walk);
 	es_walk_end(walk);
 	return end_read(&read);
@@ -392,7 +432,7 @@ eventstore_read_visible(PG_FUNCTION_ARGS)
 	check_snapshot_is_kept();
 	begin_read(&read, fcinfo, max_count_argument(fcinfo, 1));
 	init_bigint_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, after_position);
-	read_index(&read, es_catalog_get()->indexes[ES_POSITION_INDEX], &key, 1,
+	read_index(&read, ES_POSITION_INDEX, &key, 1,
 			   ForwardScanDirection, NULL, NULL);
 	return end_read(&read);
 }
@@ -424,7 +464,7 @@ eventstore_stream_version(PG_FUNCTION_ARGS)
 {
 	text	   *stream_id = DatumGetTextPP(required_argument(fcinfo, 0, "stream_id"));
 	Relation	events = es_catalog_open_events_for_reading();
-	Relation	stream_index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], AccessShareLock);
+	Relation	stream_index = es_catalog_open_index(ES_STREAM_INDEX);
 	EsStream	stream;
 
 	es_stream_look_up(&stream, events, stream_index, stream_id, GetActiveSnapshot());

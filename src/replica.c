@@ -233,7 +233,7 @@ last_own_position(void)
 static int64
 last_position(Relation events)
 {
-	Relation	index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
+	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
 	int64		position = es_position_index_last(events, index);
 
 	index_close(index, AccessShareLock);

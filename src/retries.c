@@ -189,7 +189,7 @@ static int
 collect_events(EsFetch *fetch, const EsWaitingStream *stream, int64 upper,
 			   HeapTuple *rows, int limit)
 {
-	Relation	index = index_open(es_catalog_get()->indexes[ES_STREAM_INDEX], AccessShareLock);
+	Relation	index = es_catalog_open_index(ES_STREAM_INDEX);
 	EsEntryScan *scan = es_entry_scan_begin(fetch->events, index, fetch->snapshot, 2);
 	ScanKeyData keys[2];
 	EsEntry    *entry;
@@ -336,7 +336,7 @@ add_stream(RetryBatch *batch, EsWaitingStream *stream)
 static HeapTuple
 find_event(EsFetch *fetch, int64 position)
 {
-	Relation	index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
+	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
 	EsEntryScan *scan = es_entry_scan_begin(fetch->events, index, fetch->snapshot, 1);
 	ScanKeyData key;
 	EsEntry    *entry;

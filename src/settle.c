@@ -113,7 +113,7 @@ begin_walk(Relation events, Snapshot snapshot, int64 after_position, bool from_f
 	EsWalk	   *walk = palloc0(sizeof(EsWalk));
 
 	walk->events = events;
-	walk->position_index = index_open(es_catalog_get()->indexes[ES_POSITION_INDEX], AccessShareLock);
+	walk->position_index = es_catalog_open_index(ES_POSITION_INDEX);
 	walk->snapshot = snapshot;
 	walk->bound = ES_WALK_TO_END;
 	walk->is_replica = es_replica_get_bound(events, snapshot, &walk->bound);

@@ -125,6 +125,16 @@ catch_up();
 
 is($position, $before_gap + 2, 'there is a gap');
 is_settled_on_standby($before_gap, 'it is not passed while it could be filled');
+
+# Who had begun to read backwards when nothing ran goes on above the gap.
+my $newest = append($primary, 'Account-02');
+catch_up();
+is( on_standby("SELECT string_agg(global_position::text, ',') FROM eventstore.read_all_backwards($newest, 2)"),
+	"$position,$before_gap",
+	'a further page backwards leaves nothing out');
+is(on_standby('SELECT max(global_position) FROM eventstore.read_all_backwards(' . ($newest + 1) . ')'),
+	$before_gap, 'a first page backwards begins in front of the gap');
+$position = $newest;
 is(advance_watermark(), $position, 'the watermark passes it');
 catch_up();
 is_settled_on_standby($position, 'it is passed when the watermark has passed it');
