@@ -310,14 +310,15 @@ static bool
 look_up_index(EsCatalog *found, Oid oid)
 {
 	Relation	relation = try_index_open(oid, AccessShareLock);
-	EsIndexKind kind;
+	EsIndex    *index;
 
 	if (relation == NULL)
 		return false;
-	kind = classify_index(relation);
-	found->all_indexes[found->nindexes++] = (EsIndex) {oid, kind};
-	if (kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
-		found->indexes[kind] = oid;
+	index = &found->all_indexes[found->nindexes++];
+	index->oid = oid;
+	index->kind = classify_index(relation);
+	if (index->kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
+		found->indexes[index->kind] = oid;
 	index_close(relation, AccessShareLock);
 	return true;
 }

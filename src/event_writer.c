@@ -298,7 +298,7 @@ pass_gate(EventWriter *writer, int first, int nevents)
 {
 	Oid			sequence = writer->position_sequence;
 	int64		last_taken = es_position_index_last(writer->events,
-														writer->indexes->own[ES_POSITION_INDEX]);
+													writer->indexes->own[ES_POSITION_INDEX]);
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();

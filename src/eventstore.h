@@ -143,7 +143,8 @@ typedef struct EsTransactionNote
 	int			nstream_locks;	/* taken, and not let go of */
 	bool		has_appended;
 	CommandId	last_command;	/* the last one that has */
-	int64		for_listeners;	/* last position to be sent by this transaction, or 0 */
+	int64		for_listeners;	/* last position to be sent by this
+								 * transaction, or 0 */
 	int64		for_worker;		/* ... by the worker, or 0 */
 	bool		store_is_dropped;
 } EsTransactionNote;
@@ -290,7 +291,8 @@ typedef struct EsOpenIndex
 typedef struct EsIndexSet
 {
 	int			nindexes;
-	EsOpenIndex *indexes;		/* all that take entries, copies of ours as well */
+	EsOpenIndex *indexes;		/* all that take entries, copies of ours as
+								 * well */
 	Relation	own[ES_OWN_INDEXES];	/* those of them to go along */
 } EsIndexSet;
 

@@ -51,7 +51,8 @@
 #include "lock_tags.h"
 
 #define APPENDER_MODE RowExclusiveLock
-#define SERIALIZED_MODE ShareLock	/* conflicts with the above, not with itself */
+#define SERIALIZED_MODE ShareLock	/* conflicts with the above, not with
+									 * itself */
 
 static LOCKTAG
 gate_tag(void)
