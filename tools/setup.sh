@@ -99,14 +99,15 @@ end_group()
 	kill -KILL -- "-$CHILD" 2>/dev/null
 }
 
-# Every process that runs one of our own copies of PostgreSQL's programs.
+# Every process that runs one of our own copies of PostgreSQL's programs.  One
+# that runs under valgrind is known by its directory, the server's data.
 own_processes()
 {
-	local link
+	local process
 
-	for link in /proc/[0-9]*/exe; do
-		case $(readlink "$link" 2>/dev/null) in
-			"$WORK"/*) link=${link%/exe}; echo "${link#/proc/}" ;;
+	for process in /proc/[0-9]*; do
+		case $(readlink "$process/exe" "$process/cwd" 2>/dev/null) in
+			"$WORK"/* | */valgrind/*$'\n'"$WORK"/*) echo "${process#/proc/}" ;;
 		esac
 	done
 }
@@ -351,7 +352,7 @@ setup_stage()
 	chown -R "$RUN_AS" "$WORK"
 
 	ordinary mkdir -p "$STAGE$PG_BIN"
-	ordinary cp -r "$PG_BIN/." "$STAGE$PG_BIN"
+	ordinary cp -r "$PG_BIN/." "$STAGE$PG_BIN" || die "user $RUN_AS cannot copy $PG_BIN"
 	for name in pkglibdir sharedir includedir-server; do
 		directory=$("$PG_BIN/pg_config" --$name)
 		ordinary mkdir -p "$STAGE$directory"
@@ -385,7 +386,7 @@ ordinary()
 		become=(setpriv --reuid="$RUN_AS" --regid="$(id -g "$RUN_AS")" --init-groups)
 	mapfile -t settings < <(proxy_settings)
 	"${become[@]}" env -i "${settings[@]}" \
-		HOME="$WORK/tmp" TMPDIR="$WORK/tmp" WORK="$WORK" \
+		HOME="$WORK/tmp" TMPDIR="$WORK/tmp" WORK="$WORK" PATIENCE="${PATIENCE:-1}" \
 		PATH="$PG_BIN:$SYSTEM_PATH" \
 		LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" USER="$RUN_AS" "$@"
 }
