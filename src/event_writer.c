@@ -297,8 +297,7 @@ static void
 pass_gate(EventWriter *writer, int first, int nevents)
 {
 	Oid			sequence = writer->position_sequence;
-	int64		last_taken = es_position_index_last(writer->events,
-													writer->indexes->own[ES_POSITION_INDEX]);
+	int64		last_taken;
 
 	/* What could make us wait in the gate is done in front of it. */
 	announce_transaction();
@@ -306,16 +305,18 @@ pass_gate(EventWriter *writer, int first, int nevents)
 	lock_toast_table(writer, first, nevents);
 
 	es_gate_enter();
+	last_taken = es_position_index_last(writer->events,
+										writer->indexes->own[ES_POSITION_INDEX]);
 	ES_WAIT_POINT("gate-entered");
 
 	for (int i = 0; i < nevents; i++)
 	{
 		writer->positions[i] = nextval_internal(sequence, false);
-		Assert(i == 0 || writer->positions[i] > writer->positions[i - 1]);
+		es_replica_check_next(last_taken, writer->positions[i]);
+		last_taken = writer->positions[i];
 		set_column(writer->slots[i], Anum_es_events_global_position, true,
 				   Int64GetDatum(writer->positions[i]));
 	}
-	es_replica_check_next(last_taken, writer->positions[0]);
 	ES_WAIT_POINT("positions-taken");
 
 	insert_rows(writer, nevents);

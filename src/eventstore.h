@@ -128,6 +128,7 @@ extern void es_catalog_check_past_columns(Relation events);
 /* ---- lock.c ---- */
 
 extern void es_lock_acquire(const LOCKTAG *tag, LOCKMODE mode);
+extern bool es_lock_acquire_at_once(const LOCKTAG *tag, LOCKMODE mode);
 extern LockAcquireResult es_lock_acquire_if_room(const LOCKTAG *tag, LOCKMODE mode);
 extern void es_lock_release(const LOCKTAG *tag, LOCKMODE mode);
 extern void es_lock_relation(Oid relation, LOCKMODE mode);
@@ -405,6 +406,7 @@ extern int64 es_settled_position(Relation events, Snapshot snapshot,
 typedef struct EsSnapshotMark
 {
 	bool		is_set;
+	bool		is_kept;		/* by its transaction, so it may be imported */
 	TransactionId xmax;
 	int			nrunning;		/* below xmax */
 	int			capacity;

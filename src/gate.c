@@ -19,8 +19,9 @@
  *	- An appender takes its pass in front of the gate, and gives it back behind
  *	  it.  So a follower who sees him inside, and then gets hold of his pass,
  *	  knows that he has left.
- *	- Nobody waits for anything but page and extension locks while inside, so
- *	  a follower's wait for those inside is short and can't deadlock.
+ *	- Nobody waits for anything but page and extension locks while inside, nor
+ *	  for the gate with his pass in hand, so a follower's wait for those inside
+ *	  is short and can't deadlock.
  *	- Followers never stay: they take a pass and let go of it at once, and
  *	  take none while they hold another.
  *
@@ -91,8 +92,16 @@ es_gate_enter(void)
 
 	if (es_lock_held_by_me(&gate, SERIALIZED_MODE))
 		return;
+
 	es_lock_acquire(&pass, ExclusiveLock);
-	es_lock_acquire(&gate, APPENDER_MODE);
+	while (!es_lock_acquire_at_once(&gate, APPENDER_MODE))
+	{
+		/* Somebody is serialized: wait for him without the pass. */
+		es_lock_release(&pass, ExclusiveLock);
+		es_lock_acquire(&gate, APPENDER_MODE);
+		es_lock_release(&gate, APPENDER_MODE);
+		es_lock_acquire(&pass, ExclusiveLock);
+	}
 }
 
 void

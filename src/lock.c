@@ -50,7 +50,20 @@ es_lock_acquire(const LOCKTAG *tag, LOCKMODE mode)
 }
 
 /*
- * The same, but where the shared lock table is full, LOCKACQUIRE_NOT_AVAIL
+ * The same, if that takes no waiting.
+ */
+bool
+es_lock_acquire_at_once(const LOCKTAG *tag, LOCKMODE mode)
+{
+	ResourceOwner former = enter_transaction_owner();
+	LockAcquireResult result = LockAcquire(tag, mode, false, true);
+
+	CurrentResourceOwner = former;
+	return result != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * The same as es_lock_acquire(), but where the shared lock table is full, LOCKACQUIRE_NOT_AVAIL
  * instead of an error.
  */
 LockAcquireResult

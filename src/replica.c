@@ -170,6 +170,8 @@ es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound)
 	Arrival		of_watermark = {0};
 	uint64		changes_before;
 
+	/* A transaction that holds its locks already would not be told. */
+	AcceptInvalidationMessages();
 	if (is_independent(events, snapshot))
 		return false;
 
@@ -304,6 +306,7 @@ es_replica_check_append(Relation events)
 {
 	uint64		changes_before;
 
+	AcceptInvalidationMessages();
 	if (appendable_events == RelationGetRelid(events))
 		return;
 

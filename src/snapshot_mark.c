@@ -14,6 +14,12 @@
  * only end.  It would not do to count them: a transaction that is just being
  * prepared is listed twice.
  *
+ * A snapshot that a transaction keeps may have been imported from a replication
+ * slot.  Such a one goes by the order of the commits in the WAL, and an ordinary
+ * one by the order in which transactions were seen to end, which need not be
+ * the same.  Of these, a snapshot is held to be later only if all that had begun
+ * for the earlier one have ended for it.
+ *
  * A snapshot that was taken in recovery lists what runs in another way.  It is
  * never held to be later, also after a promotion, and can't be marked.
  *
@@ -22,6 +28,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
 #include "utils/memutils.h"
 
 #include "eventstore.h"
@@ -49,6 +56,7 @@ es_snapshot_mark_set(EsSnapshotMark *mark, Snapshot snapshot)
 		memcpy(mark->running, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
 	mark->nrunning = snapshot->xcnt;
 	mark->xmax = snapshot->xmax;
+	mark->is_kept = IsolationUsesXactSnapshot();
 	mark->is_set = true;
 }
 
@@ -77,6 +85,8 @@ es_snapshot_mark_precedes(const EsSnapshotMark *mark, Snapshot snapshot)
 {
 	if (!mark->is_set || snapshot->takenDuringRecovery)
 		return false;
+	if (mark->is_kept || IsolationUsesXactSnapshot())
+		return TransactionIdPrecedesOrEquals(mark->xmax, snapshot->xmin);
 	if (snapshot->xmax != mark->xmax)
 		return TransactionIdFollows(snapshot->xmax, mark->xmax);
 
