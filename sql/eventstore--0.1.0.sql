@@ -1484,9 +1484,28 @@ AS $$
 		 (SELECT count(*) AS nrows, max(settled_position) AS highest
 		  FROM eventstore.watermark) w
 	WHERE w.nrows > 1
-		OR (w.highest > s.last_value
+		OR ((w.highest > s.last_value OR (w.highest = s.last_value AND NOT s.is_called))
 			AND NOT EXISTS (SELECT FROM pg_subscription_rel
 							WHERE srrelid = 'eventstore.watermark'::regclass))
+
+	UNION ALL
+	SELECT 'no checkpoint is above the last position',
+		   format('the sequence is at %s, %s at %s', s.last_value, c.name, c.position)
+	FROM eventstore.events_global_position_seq s,
+		 (SELECT format('the checkpoint of "%s"', subscription_id), position
+		  FROM eventstore.checkpoints
+		  UNION ALL
+		  SELECT format('partition %s of subscription "%s"', partition, subscription_id),
+				 greatest(checkpoint, scanned_to, tried_to)
+		  FROM eventstore.subscription_partitions
+		  UNION ALL
+		  SELECT format('a former layout of subscription "%s"', l.subscription_id), max(p)
+		  FROM eventstore.subscription_layouts l, unnest(l.checkpoints) AS p
+		  GROUP BY l.subscription_id, l.revision) AS c (name, position)
+	WHERE (c.position > s.last_value
+		   OR (c.position = s.last_value AND NOT s.is_called))
+		AND NOT EXISTS (SELECT FROM pg_subscription_rel
+						WHERE srrelid = 'eventstore.events'::regclass)
 
 	-- the table
 

@@ -72,5 +72,6 @@ ROLLBACK;
 SELECT subscription_id, position FROM eventstore.checkpoints
 WHERE octet_length(subscription_id) < 100 ORDER BY 1;
 
-SELECT * FROM eventstore.verify();
+-- There are no events, so these followers are ahead.
+SELECT invariant, left(detail, 60) AS detail FROM eventstore.verify() ORDER BY detail COLLATE "C";
 DROP EXTENSION eventstore;

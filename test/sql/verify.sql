@@ -61,6 +61,28 @@ SELECT setval('eventstore.events_global_position_seq', 3);
 SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";
 ROLLBACK;
 SELECT setval('eventstore.events_global_position_seq', 5);
+-- The next position is one that is taken.
+BEGIN;
+SELECT setval('eventstore.events_global_position_seq', 5, false);
+SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";
+ROLLBACK;
+SELECT setval('eventstore.events_global_position_seq', 5);
+BEGIN;
+ALTER SEQUENCE eventstore.events_global_position_seq RESTART;
+SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";
+ROLLBACK;
+-- Without the events, it is known which positions were taken all the same.
+BEGIN;
+SELECT eventstore.save_checkpoint('follower', 5);
+ALTER TABLE eventstore.events DISABLE TRIGGER guard_truncate;
+TRUNCATE eventstore.events;
+ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_truncate;
+SELECT * FROM eventstore.verify();
+ALTER SEQUENCE eventstore.events_global_position_seq RESTART WITH 6;
+SELECT * FROM eventstore.verify();
+ALTER SEQUENCE eventstore.events_global_position_seq RESTART WITH 5;
+SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";
+ROLLBACK;
 BEGIN;
 ALTER SEQUENCE eventstore.events_global_position_seq CACHE 10 INCREMENT 2 MAXVALUE 100 CYCLE;
 SELECT * FROM eventstore.verify() ORDER BY invariant COLLATE "C", detail COLLATE "C";

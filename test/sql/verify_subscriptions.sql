@@ -62,6 +62,11 @@ SELECT broken('UPDATE eventstore.subscription_partitions SET fetched_to = scanne
 SELECT broken('UPDATE eventstore.subscription_partitions SET fetched_to = checkpoint WHERE partition = 1');
 SELECT broken('UPDATE eventstore.subscription_partitions SET tried_to = 0 WHERE partition = 1');
 
+-- ... ahead of the events
+SELECT broken('UPDATE eventstore.checkpoints SET position = 11');
+SELECT broken('UPDATE eventstore.subscription_partitions SET scanned_to = 11 WHERE partition = 1');
+SELECT broken('UPDATE eventstore.subscription_layouts SET checkpoints = ''{1,12}''');
+
 -- leases
 SELECT broken('UPDATE eventstore.subscription_partitions SET consumer = NULL WHERE partition = 1');
 SELECT broken('UPDATE eventstore.subscription_partitions SET lease_until = NULL WHERE partition = 1');
