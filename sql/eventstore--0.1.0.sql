@@ -1394,13 +1394,11 @@ AS 'MODULE_PATHNAME', 'eventstore_rewritten_positions';
 COMMENT ON FUNCTION eventstore.rewritten_positions() IS
 	'the positions of events whose row was updated since it was stored';
 
-CREATE FUNCTION eventstore.verify()
+CREATE FUNCTION eventstore.broken_events()
 RETURNS TABLE (invariant text, detail text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $$
-	-- the events
-
 	SELECT 'versions of a stream are 1, 2, 3 ... without gaps',
 		   format('stream "%s" has %s events with versions from %s to %s',
 				  stream_id, count(*), min(version), max(version))
@@ -1454,7 +1452,35 @@ AS $$
 	UNION ALL
 	SELECT 'events are immutable',
 		   format('the event at position %s was updated', position)
-	FROM eventstore.rewritten_positions() AS position
+	FROM eventstore.rewritten_positions() AS position;
+$$;
+COMMENT ON FUNCTION eventstore.broken_events() IS
+	'every broken invariant of the events themselves; no row when they are sound';
+
+CREATE FUNCTION eventstore.broken_index_entries()
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'eventstore_broken_index_entries';
+COMMENT ON FUNCTION eventstore.broken_index_entries() IS
+	'how the events and their indexes disagree; no row when they do not';
+
+CREATE FUNCTION eventstore.verify(
+	check_events boolean DEFAULT true,
+	check_indexes boolean DEFAULT true)
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	-- the events and their indexes
+
+	SELECT b.invariant, b.detail
+	FROM eventstore.broken_events() b
+	WHERE check_events
+
+	UNION ALL
+	SELECT b.invariant, b.detail
+	FROM eventstore.broken_index_entries() b
+	WHERE check_indexes
 
 	-- the positions
 
@@ -1723,7 +1749,7 @@ AS $$
 	FROM pg_namespace n, aclexplode(n.nspacl) a
 	WHERE n.oid = 'eventstore'::regnamespace AND a.grantee = 0;
 $$;
-COMMENT ON FUNCTION eventstore.verify() IS
+COMMENT ON FUNCTION eventstore.verify(boolean, boolean) IS
 	'every broken invariant of the store as a row; none when the store is sound';
 
 --

@@ -139,6 +139,8 @@ INSERT INTO statements VALUES
 	('neither', 'SELECT eventstore.continue_positions()'),
 	('neither', 'SELECT eventstore.enable_guard()'),
 	('neither', 'SELECT FROM eventstore.verify()'),
+	('neither', 'SELECT FROM eventstore.broken_events()'),
+	('neither', 'SELECT FROM eventstore.broken_index_entries()'),
 	('neither', 'SELECT FROM eventstore.rewritten_positions()'),
 	('neither', 'SELECT eventstore.guard()'),
 	('neither', 'SELECT eventstore.grant_reader(current_user)'),
