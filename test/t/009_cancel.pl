@@ -186,6 +186,8 @@ check_is_cut_short('read_all_backwards()',
 check_is_cut_short('settled_position()', 'SELECT eventstore.settled_position()');
 check_is_cut_short('a large batch',
 	q{SELECT eventstore.append_events('Long-1', events) FROM batch});
+check_is_cut_short('the comparison of the indexes',
+	'SELECT count(*) FROM eventstore.broken_index_entries()');
 
 $keeper->quit;
 $node->stop;
