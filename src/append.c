@@ -8,9 +8,7 @@
  * deduplicate (dedup.c), check the expected version, write (event_writer.c),
  * note what to notify the listeners of (notify.c).
  *
- * Rights: whoever may execute the functions may append.  The direct path
- * passes by the executor's checks, so no right on the table is needed, and
- * row-level security, which could not be honoured, is refused.
+ * Whoever may execute the functions may append, see rights.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,10 +20,8 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "eventstore.h"
@@ -60,12 +56,7 @@ check_transaction_can_append(void)
 	PreventCommandIfReadOnly("append to an event store");
 	PreventCommandIfParallelMode("append to an event store");
 
-	if (check_enable_rls(es_catalog_get()->events, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row-level security applies to \"eventstore.events\""),
-				 errdetail("Appends do not evaluate its policies, and do not bypass them either."),
-				 errhint("Append as a role that bypasses row-level security, or check in the application.")));
+	es_rights_check_append(es_catalog_get()->events);
 }
 
 /*

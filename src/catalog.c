@@ -28,12 +28,10 @@
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
-#include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "eventstore.h"
@@ -293,8 +291,8 @@ index_matches(Relation index, const EsIndexDefinition *definition)
  * Which of our indexes is this, or a copy of?  While one is being rebuilt by
  * REINDEX CONCURRENTLY there are two, and both have to be served alike.
  */
-static EsIndexKind
-classify_index(Relation index)
+EsIndexKind
+es_catalog_classify_index(Relation index)
 {
 	EsIndexKind kind = 0;
 
@@ -316,7 +314,7 @@ look_up_index(EsCatalog *found, Oid oid)
 		return false;
 	index = &found->all_indexes[found->nindexes++];
 	index->oid = oid;
-	index->kind = classify_index(relation);
+	index->kind = es_catalog_classify_index(relation);
 	if (index->kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
 		found->indexes[index->kind] = oid;
 	index_close(relation, AccessShareLock);
@@ -524,27 +522,6 @@ es_catalog_open_index(EsIndexKind kind)
 }
 
 /*
- * Refuse a caller who may not read the events.
- */
-static void
-check_may_read(Oid events)
-{
-	if (pg_class_aclcheck(events, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to read events"),
-				 errdetail("Reading needs the SELECT privilege on \"eventstore.events\"."),
-				 errhint("Ask for eventstore.grant_reader() to be called for this role.")));
-
-	if (check_enable_rls(events, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row-level security applies to \"eventstore.events\""),
-				 errdetail("The read functions do not evaluate its policies, and do not bypass them either."),
-				 errhint("Query the table itself, or read as a role that bypasses row-level security.")));
-}
-
-/*
  * Open eventstore.events for reading, if the caller may read it.
  */
 Relation
@@ -552,7 +529,7 @@ es_catalog_open_events_for_reading(void)
 {
 	Relation	events = es_catalog_open_events();
 
-	check_may_read(RelationGetRelid(events));
+	es_rights_check_read(RelationGetRelid(events));
 	return events;
 }
 
@@ -564,7 +541,7 @@ es_catalog_open_events_for_verification(void)
 {
 	Relation	events = open_relation(ES_EVENTS);
 
-	check_may_read(RelationGetRelid(events));
+	es_rights_check_read(RelationGetRelid(events));
 	if (!is_plain_heap(events))
 		check_table(events, events_columns, Natts_es_events);
 	return events;

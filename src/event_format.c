@@ -25,7 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "eventstore.h"
+#include "output.h"
 
 /* An event that is being written. */
 typedef struct EventWriter

@@ -16,7 +16,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-#include "eventstore.h"
+#include "output.h"
 
 /* So many bytes are encoded at a time: a multiple of 3. */
 #define BASE64_CHUNK (3 * 1024 * 1024)

@@ -24,7 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#include "eventstore.h"
+#include "output.h"
 
 typedef struct OutputOption OutputOption;
 

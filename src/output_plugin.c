@@ -33,7 +33,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "output.h"
 
 /* The state of one decoding. */
 typedef struct EsOutputPlugin

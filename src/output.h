@@ -1,0 +1,88 @@
+/*-------------------------------------------------------------------------
+ *
+ * output.h
+ *	  What the files of the output plugin share, grouped under the file that
+ *	  defines it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_OUTPUT_H
+#define ES_OUTPUT_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "utils/uuid.h"
+
+#include "eventstore.h"
+
+/* ---- output_options.c ---- */
+
+typedef enum EsOutputFormat
+{
+	ES_FORMAT_JSON,
+	ES_FORMAT_CLOUDEVENTS
+} EsOutputFormat;
+
+/* What the client of a logical replication slot asked for. */
+typedef struct EsOutputOptions
+{
+	EsOutputFormat format;
+	EsNameSet  *stream_types;	/* NULL: all */
+	EsNameSet  *event_types;	/* NULL: all */
+	EsNameSet  *streams;		/* NULL: all */
+	bool		transactions;	/* a message for each begin and commit, too? */
+	bool		local_only;		/* no events that came by replication? */
+	const char *source;			/* of CloudEvents: a URI reference */
+} EsOutputOptions;
+
+extern void es_output_options_parse(EsOutputOptions *options, List *given);
+
+/* ---- event_format.c ---- */
+
+/* The beginning or the end of a transaction, for a message. */
+typedef struct EsTransactionMark
+{
+	bool		is_commit;
+	TransactionId xid;
+	XLogRecPtr	commit_lsn;
+	XLogRecPtr	end_lsn;
+	TimestampTz commit_time;
+} EsTransactionMark;
+
+extern void es_event_format_event(StringInfo out, const EsOutputOptions *options,
+								  const Datum *values, const bool *nulls);
+extern void es_event_format_mark(StringInfo out, const EsOutputOptions *options,
+								 const EsTransactionMark *mark);
+
+/* ---- json_writer.c ---- */
+
+/* An object of JSON that is being written, member by member. */
+typedef struct EsJsonWriter
+{
+	StringInfo	out;
+	char		separator;		/* what precedes the next member */
+} EsJsonWriter;
+
+extern void es_json_writer_begin(EsJsonWriter *writer, StringInfo out);
+extern void es_json_writer_end(EsJsonWriter *writer);
+extern void es_json_writer_string(EsJsonWriter *writer, const char *name,
+								  const char *value, int length);
+extern void es_json_writer_cstring(EsJsonWriter *writer, const char *name,
+								   const char *value);
+extern void es_json_writer_raw(EsJsonWriter *writer, const char *name,
+							   const char *value, int length);
+extern void es_json_writer_number(EsJsonWriter *writer, const char *name,
+								  int64 value);
+extern void es_json_writer_number_as_string(EsJsonWriter *writer,
+											const char *name, int64 value);
+extern void es_json_writer_uuid(EsJsonWriter *writer, const char *name,
+								const pg_uuid_t *value);
+extern void es_json_writer_time(EsJsonWriter *writer, const char *name,
+								TimestampTz value);
+extern void es_json_writer_base64(EsJsonWriter *writer, const char *name,
+								  const bytea *value);
+extern void es_json_append_string(StringInfo out, const char *value, int length);
+
+#endif							/* ES_OUTPUT_H */
