@@ -140,6 +140,30 @@ SELECT count(*) FROM eventstore.events e, eventstore.read_event(e.event_id);
 SELECT array_agg(version) FROM eventstore.read_category('Order');
 SELECT array_agg(version) FROM eventstore.read_all();
 
+-- Between the appends of a transaction, and undone
+BEGIN;
+SELECT last_version FROM eventstore.append_event('Order-2', 'T', '1');
+SAVEPOINT s;
+ALTER TABLE eventstore.events ADD CONSTRAINT no_such CHECK (event_type <> 'U');
+\set VERBOSITY sqlstate
+SELECT eventstore.append_event('Order-2', 'U', '2');
+\set VERBOSITY default
+ROLLBACK TO SAVEPOINT s;
+SELECT last_version FROM eventstore.append_event('Order-2', 'U', '2');
+CREATE INDEX regress_es_added ON eventstore.events (event_type);
+SELECT last_version FROM eventstore.append_event('Order-2', 'T', '3');
+DROP INDEX eventstore.regress_es_added;
+SELECT last_version FROM eventstore.append_event('Order-2', 'T', '4');
+ROLLBACK TO SAVEPOINT s;
+ALTER TABLE eventstore.events ALTER stream_type SET STATISTICS 10;
+CLUSTER eventstore.events USING events_event_id_key;
+SELECT last_version FROM eventstore.append_event('Order-2', 'T', '2');
+ROLLBACK TO SAVEPOINT s;
+SELECT last_version FROM eventstore.append_event('Order-2', 'T', '2');
+COMMIT;
+SELECT array_agg(version) FROM eventstore.read_stream('Order-2');
+SELECT * FROM eventstore.verify();
+
 -- Functions are not found by what they are called.
 BEGIN;
 ALTER FUNCTION eventstore.append_event RENAME TO add;
