@@ -1,5 +1,7 @@
 # Payloads so large that jsonb may have no room for them: one that just fits,
-# and one that has an item too many.
+# and one that has an item too many.  And events that the server could store but
+# not hand out again: a row's text, in which bytea takes two characters a byte
+# and COPY doubles backslashes and line breaks, has less than 1 GB.
 
 use strict;
 use warnings;
@@ -34,6 +36,24 @@ is((append_array(16_777_216))[1], 1, 'as much as jsonb can hold is accepted');
 is( $node->safe_psql('postgres',
 		'SELECT count(jsonb_typeof(data)) FROM eventstore.events_jsonb'),
 	1, '... and can be read');
+
+my $half = 2**29;
+my %unreadable = (
+	'binary_data' => "binary_data => convert_to(repeat('x', $half), 'SQL_ASCII')",
+	'line breaks' => "data => ('1' || repeat(E'\\n', $half))::json",
+	'data and metadata' =>
+	  "data => ('1' || repeat(' ', $half))::json, metadata => ('1' || repeat(' ', $half))::json");
+
+foreach my $what (sort keys %unreadable)
+{
+	my ($refused, undef, $message) = $node->psql('postgres', qq{
+\\set VERBOSITY verbose
+SELECT eventstore.append_event('Order-2', 'T', $unreadable{$what})});
+	is($refused, 3, "$what that no query could return are refused");
+	like($message, qr/ERROR:  54000: .*^DETAIL: .*^HINT: /ms, '... with a code, a detail and a hint');
+}
+$node->command_ok([ 'pg_dump', '-f', '/dev/null', $node->connstr('postgres') ],
+	'the store can be dumped');
 
 $node->stop;
 done_testing();
