@@ -13,6 +13,7 @@
  * - an escape that stands for no character, or, in a database whose encoding
  *	 is not UTF8, for one beyond ASCII;
  * - a number with a long exponent, or with very many digits;
+ * - so many exponents that jsonb could not be printed;
  * - text so large that a part of it may exceed what jsonb allows.
  *
  * Deep nesting is refused as well.  How deep the server's recursive parsers
@@ -52,6 +53,14 @@
  * third of the 2 MB that max_stack_depth is by default.
  */
 #define MAX_NESTING 4000
+
+/*
+ * What jsonb prints has less than 1 GB, and is written to a row with others.
+ * Where the text is smaller than LONG_TEXT_FROM and no exponent is long, a
+ * number being 1e9999 at most, that is not reached.
+ */
+#define MAX_PRINTED_SIZE (512 * 1024 * 1024)
+#define LONG_TEXT_FROM (256 * 1024)
 
 /* What the server is being asked about, for error context. */
 typedef struct PayloadCheck
@@ -263,6 +272,39 @@ check_number(PayloadCheck *check, const EsJsonValue *number)
 }
 
 /*
+ * About how long the number is without its exponent, as jsonb prints it.  The
+ * number is within the range of numeric, so that its exponent is small.
+ */
+static int64
+printed_length(const EsJsonValue *number)
+{
+	const char *end = number->start + number->length;
+	const char *at = number->start;
+	int64		exponent = 0;
+
+	while (at < end && *at != 'e' && *at != 'E')
+		at++;
+	for (; at < end; at++)
+	{
+		if (is_digit(*at))
+			exponent = exponent * 10 + (*at - '0');
+	}
+	return number->length + exponent;
+}
+
+static void
+report_long_numbers(PayloadCheck *check)
+{
+	check->place = NULL;
+	check->detail = NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("the numbers of %s are too long", check->name),
+			 errdetail("Written out without their exponents, as jsonb prints them, they take more than 512 MB."),
+			 errhint("Write fewer of them, or append as binary_data what PostgreSQL can't read as JSON.")));
+}
+
+/*
  * Digits are mostly those of strings, such as hashes: find the numbers.
  */
 static void
@@ -270,14 +312,20 @@ check_numbers(PayloadCheck *check)
 {
 	EsJsonReader reader = {check->start, check->end};
 	EsJsonValue scalar;
+	int64		printed_size = 0;
 
-	if (!has_odd_digits(check->start, check->end))
+	if (check->end - check->start < LONG_TEXT_FROM &&
+		!has_odd_digits(check->start, check->end))
 		return;
 	while (es_json_reader_scalar(&reader, &scalar))
 	{
-		if (scalar.kind == ES_JSON_NUMBER &&
-			has_odd_digits(scalar.start, scalar.start + scalar.length))
+		if (scalar.kind != ES_JSON_NUMBER)
+			continue;
+		if (has_odd_digits(scalar.start, scalar.start + scalar.length))
 			check_number(check, &scalar);
+		printed_size += printed_length(&scalar);
+		if (printed_size > MAX_PRINTED_SIZE)
+			report_long_numbers(check);
 	}
 }
 

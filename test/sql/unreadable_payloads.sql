@@ -42,6 +42,10 @@ SELECT pg_temp.refusal(format('SELECT eventstore.append_event(''Bad-1'', ''T'', 
 FROM (VALUES ($$repeat('9', 131073)::json$$), ($$('-0.' || repeat('9', 16384))::json$$),
 			 ($$('[' || repeat('9', 131000) || '.5e0099]')::json$$)) AS v (payload);
 
+-- jsonb writes exponents out: 80 kB would be more than a row can have.
+SELECT pg_temp.outcome(format('SELECT eventstore.append_event(''Bad-1'', ''T'', json_build_array(%s))', payload))
+FROM (VALUES ($$array_fill('1e131071'::json, '{4100}')$$), ($$array_fill('1e-9999'::json, '{60000}')$$)) AS v (payload);
+
 -- Nesting without end
 SELECT pg_temp.outcome(format('SELECT eventstore.append_event(''Bad-1'', ''T'', %s)', payload))
 FROM (VALUES ($$(repeat('[', 4001) || repeat(']', 4001))::json$$),
@@ -77,7 +81,8 @@ INSERT INTO good VALUES
 	('[1e131071, -9.99E+131071, 1e-16383, 0e99999, 0.00001e131072, 1e0000000001]'),
 	(repeat('9', 131072)), ('-0.' || repeat('9', 16383)), (to_json(repeat('9', 200000))::text),
 	(repeat('[', 4000) || repeat(']', 4000)), (repeat('{"a":', 4000) || '1' || repeat('}', 4000)),
-	('[' || repeat('[],', 5000) || repeat('{"a":[]},', 5000) || '1]'), (to_json(repeat('[', 5000))::text);
+	('[' || repeat('[],', 5000) || repeat('{"a":[]},', 5000) || '1]'), (to_json(repeat('[', 5000))::text),
+	(json_build_array(array_fill('1e131071'::json, '{100}'), array_fill('-2E9999'::json, '{50000}'))::text);
 SELECT count(*), count(eventstore.append_event('Good-2', 'T', payload::json, metadata => payload::json)),
 	   count(eventstore.append_events('Good-2', format('[{"data":%s,"event_type":"T","metadata":%s}]', payload, payload)::json))
 FROM good;
