@@ -113,6 +113,7 @@ check_event(const EsEvent *event)
 	if (event->content_type != NULL)
 		check_name("content_type", event->content_type);
 
+	es_payload_check_size(event);
 	if (event->data != NULL)
 		es_payload_check("data", event->data);
 	if (event->metadata != NULL)
@@ -265,6 +266,32 @@ slice_equals(const char *slice, int length, const char *string)
 	return length == (int) strlen(string) && memcmp(slice, string, length) == 0;
 }
 
+static const char *const foreign_key_hint = "Put what is your own into data or metadata.";
+
+static void
+describe_key(void *arg)
+{
+	errhint("%s", foreign_key_hint);
+}
+
+/*
+ * A key with escapes in it; the server refuses what text can't hold.
+ */
+static text *
+unescape_key(const EsJsonValue *key)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = describe_key
+	};
+	text	   *name;
+
+	error_context_stack = &callback;
+	name = es_json_value_string(key);
+	error_context_stack = callback.previous;
+	return name;
+}
+
 /*
  * Which of event_keys this is; an error if it is none of them.
  */
@@ -277,7 +304,7 @@ find_event_key(const EsJsonValue *key)
 		if (slice_equals(key->start + 1, key->length - 2, event_keys[i].name))
 			return i;
 
-	name = es_json_value_string(key);
+	name = unescape_key(key);
 	for (int i = 0; i < lengthof(event_keys); i++)
 		if (slice_equals(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), event_keys[i].name))
 			return i;
@@ -288,7 +315,7 @@ find_event_key(const EsJsonValue *key)
 					pg_mbcliplen(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), NAMEDATALEN),
 					VARDATA_ANY(name)),
 			 errdetail("The keys are event_type, data, binary_data, content_type, event_id, metadata, correlation_id, causation_id, schema_version and tags."),
-			 errhint("Put what is your own into data or metadata.")));
+			 errhint("%s", foreign_key_hint)));
 }
 
 static void

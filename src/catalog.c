@@ -5,15 +5,13 @@
  *	  shape that the C code relies on.
  *
  * The append and read paths address columns by number and indexes by their
- * definition, so this is the one place that checks both.  The answer is kept
- * for the session and dropped on every relcache invalidation of one of the
- * relations; DROP EXTENSION, REINDEX CONCURRENTLY and ALTER TABLE all cause
- * one.
+ * definition; this is the one place that checks both.  The answer is kept for
+ * the session and dropped on every relcache invalidation of one of them.
  *
  * Ask only while holding a lock on eventstore.events (any mode) if indexes are
- * to be opened: REINDEX CONCURRENTLY drops an index only after it has waited
- * for all who hold a lock on the table.  On a standby it does not wait, so
- * readers open indexes by es_catalog_open_index().
+ * to be opened: REINDEX CONCURRENTLY drops one only after it has waited for all
+ * who hold such a lock.  On a standby it does not, so readers open indexes by
+ * es_catalog_open_index().
  *
  *-------------------------------------------------------------------------
  */
@@ -342,22 +340,43 @@ look_up_indexes(EsCatalog *found, Relation events)
 	return is_complete;
 }
 
+static EsIndexKind
+first_missing_index(const EsCatalog *found)
+{
+	EsIndexKind kind = 0;
+
+	while (kind < ES_OWN_INDEXES && OidIsValid(found->indexes[kind]))
+		kind++;
+	return kind;
+}
+
+/*
+ * REINDEX CONCURRENTLY can put one index into the place of another between
+ * the looks at the two: then both were seen while they were not valid.
+ */
 static void
 find_indexes(EsCatalog *found, Relation events)
 {
-	while (!look_up_indexes(found, events))
-		CHECK_FOR_INTERRUPTS();
+	uint64		invalidations_before;
+	bool		is_complete;
+	EsIndexKind missing;
 
-	for (EsIndexKind kind = 0; kind < ES_OWN_INDEXES; kind++)
+	do
 	{
-		if (!OidIsValid(found->indexes[kind]))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("\"%s.events\" has no valid %s",
-							ES_SCHEMA, own_indexes[kind].description),
-					 errdetail("The event store reads and writes along this index."),
-					 errhint("Re-create the index as the extension's script defines it.")));
-	}
+		CHECK_FOR_INTERRUPTS();
+		invalidations_before = invalidations;
+		is_complete = look_up_indexes(found, events);
+		missing = first_missing_index(found);
+	} while (!is_complete ||
+			 (missing < ES_OWN_INDEXES && invalidations != invalidations_before));
+
+	if (missing < ES_OWN_INDEXES)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s.events\" has no valid %s",
+						ES_SCHEMA, own_indexes[missing].description),
+				 errdetail("The event store reads and writes along this index."),
+				 errhint("Re-create the index as the extension's script defines it.")));
 }
 
 /*

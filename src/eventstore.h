@@ -242,6 +242,7 @@ extern const char *es_json_kind_name(EsJsonKind kind);
 /* ---- payload_check.c ---- */
 
 extern void es_payload_check(const char *name, const text *payload);
+extern void es_payload_check_size(const EsEvent *event);
 
 /* ---- stream.c ---- */
 

@@ -30,6 +30,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "eventstore.h"
 
@@ -61,6 +62,13 @@
  */
 #define MAX_PRINTED_SIZE (512 * 1024 * 1024)
 #define LONG_TEXT_FROM (256 * 1024)
+
+/*
+ * A row is copied as text, which has less than 1 GB.  bytea takes two characters
+ * a byte there, and so do the backslashes and line breaks of JSON; those in an
+ * array four.  Names, and what else is in the row, have the rest.
+ */
+#define MAX_EVENT_SIZE (MaxAllocSize / 2 - 64 * 1024)
 
 /* What the server is being asked about, for error context. */
 typedef struct PayloadCheck
@@ -412,6 +420,31 @@ check_nesting(const PayloadCheck *check)
 				 errdetail("%d arrays and objects are within one another, and at most %d are allowed.",
 						   nesting, MAX_NESTING),
 				 errhint("Flatten it, or append as binary_data what PostgreSQL can't read as JSON.")));
+}
+
+static Size
+size_of(const void *value)
+{
+	return value != NULL ? VARSIZE_ANY(value) : 0;
+}
+
+/*
+ * Raise an error if the event's row could be stored and not be read.
+ */
+void
+es_payload_check_size(const EsEvent *event)
+{
+	Size		size = size_of(event->data) + size_of(event->binary_data) +
+	size_of(event->metadata) + 2 * size_of(event->tags);
+
+	if (size <= MAX_EVENT_SIZE)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("the event is too large"),
+			 errdetail("Its payload, metadata and tags take %zu bytes, and at most %zu are allowed: more could not be copied out of the table, nor dumped.",
+					   size, (Size) MAX_EVENT_SIZE),
+			 errhint("Store large objects elsewhere and append what refers to them, or split the event.")));
 }
 
 /*

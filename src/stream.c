@@ -42,15 +42,6 @@ stream_lock_limit(void)
 	return max_locks_per_xact * (MaxBackends + max_prepared_xacts) / LOCK_TABLE_SHARE;
 }
 
-static bool
-all_streams_are_locked(Oid events)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, events);
-	return es_lock_held_by_me(&tag, ShareRowExclusiveLock);
-}
-
 /*
  * Lock the stream to the end of the transaction, and see what those who held
  * it before have committed.
@@ -62,11 +53,13 @@ es_stream_lock(const text *stream_id)
 	uint64		hash;
 	LOCKTAG		tag;
 
-	/* A rolled-back savepoint can have let go of the table: ask, each time. */
+	/*
+	 * A rolled-back savepoint or cursor can have let go of the table: lock it
+	 * each time.
+	 */
 	if (es_transaction_stream_locks() >= stream_lock_limit())
 	{
-		if (!all_streams_are_locked(events))
-			es_lock_relation(events, ShareRowExclusiveLock);
+		es_lock_relation(events, ShareRowExclusiveLock);
 		return;
 	}
 
