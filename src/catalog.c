@@ -493,10 +493,8 @@ es_catalog_open_events(void)
 	Relation	events;
 
 	/* If it is dropped while we wait, say so; or take the new one. */
-	do
-	{
-		events = try_table_open(es_catalog_get()->events, AccessShareLock);
-	} while (events == NULL);
+	while ((events = try_table_open(es_catalog_get()->events, AccessShareLock)) == NULL)
+		 /* go on */ ;
 	return events;
 }
 
