@@ -57,5 +57,6 @@ my ($status, $stdout, $stderr) =
   $node->psql('postgres', 'UPDATE eventstore.events SET version = 1');
 like($stderr, qr/events are immutable/, 'the guard is in force');
 
+check_indexes($node);
 $node->stop;
 done_testing();

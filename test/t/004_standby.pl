@@ -284,6 +284,7 @@ check_follower($primary, $followers{$_}, $_) foreach sort keys %followers;
 check_follower($primary, $on_primary, 'a follower on the primary');
 check_samples($primary, $sampler);
 check_events($primary, $expected);
+check_indexes($standby);
 
 is($unrelated->query('SELECT count(*) FROM unrelated'),
 	1, 'nobody waited for the unrelated transaction, which is still open');
@@ -317,5 +318,6 @@ SELECT settled_position = eventstore.settled_position() FROM eventstore.watermar
 WHERE settled_position <> eventstore.advance_watermark()}),
 	'f', 'the watermark goes on');
 
+check_indexes($standby);
 $standby->stop;
 done_testing();

@@ -207,6 +207,7 @@ SELECT eventstore.ack_events(subscription, consumer, partition, scanned_to)
 FROM eventstore.subscription_status WHERE consumer = 'a'});
 	unlike(books($way), qr/\|a\|/, "$way: one of them acknowledges");
 	is(query($way, 'SELECT * FROM eventstore.verify()'), '', "$way: verify() finds nothing");
+	check_indexes($node, $way);
 	query('postgres', "DROP DATABASE $way");
 }
 
@@ -262,5 +263,6 @@ cmp_ok(query('busy', q{
 SELECT first_position FROM eventstore.append_event('Account-01', 'Happened', '{}')}),
 	'>', $last, 'busy: positions go on');
 
+check_indexes($node, $_) foreach 'postgres', 'busy';
 $node->stop;
 done_testing();

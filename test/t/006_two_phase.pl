@@ -158,5 +158,6 @@ is( decide_between(
 	'1|f', 'the event id of a prepared append is free when it is rolled back');
 
 $session->quit;
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -172,5 +172,6 @@ $session->query($read_many) foreach 1 .. 10;
 cmp_ok(memory() - $memory, '<', 1, 'memory does not grow with reads');
 
 $_->quit foreach $session, $appender, $newcomer;
+check_indexes($node);
 $node->stop;
 done_testing();

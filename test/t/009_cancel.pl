@@ -190,5 +190,6 @@ check_is_cut_short('the comparison of the indexes',
 	'SELECT count(*) FROM eventstore.broken_index_entries()');
 
 $keeper->quit;
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -222,5 +222,6 @@ WHERE position <= before}),
 is($node->safe_psql('postgres', 'SELECT count(*) FROM eventstore.parked_events'), 0, 'nothing was parked');
 is($node->safe_psql('postgres', 'SELECT * FROM eventstore.verify()'), '', 'verify() finds nothing');
 
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -199,5 +199,6 @@ foreach my $encoding ('UTF8', 'LATIN1')
 }
 query(q{SELECT pg_drop_replication_slot('latin1')}, $dbname);
 
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -158,5 +158,6 @@ is($node->safe_psql('postgres', 'SELECT * FROM eventstore.verify()'), '', 'verif
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM was_parked'),
 	'>', 0, 'and some were parked on the way');
 
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -151,5 +151,6 @@ foreach my $client (@clients)
 	like($client->{err}, qr/trying again in/, "$client->{name} had waited for the server");
 }
 
+check_indexes($node);
 $node->stop;
 done_testing();

@@ -323,6 +323,7 @@ check_follower($publisher, $followers{$_}, $_) foreach sort keys %followers;
 check_samples($publisher, $sampler);
 is_deeply([ stored($replica) ], [ stored($publisher) ], 'the replica has all events');
 is_sound('postgres', 'on the replica');
+check_indexes($_) foreach $publisher, $replica;
 
 finish_follower($careless);
 my $found = compare_seen([ seen($careless) ], [ stored($publisher) ]);

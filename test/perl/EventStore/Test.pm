@@ -66,6 +66,9 @@ our @EXPORT = qw(
   check_follower
   check_samples
   check_events
+  check_store
+  check_indexes
+  check_files
   session
   wait_until_blocked
   wait_for
@@ -114,7 +117,10 @@ autovacuum = off
 });
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION eventstore');
+	$node->safe_psql('postgres', q{
+CREATE EXTENSION eventstore;
+SELECT 'CREATE EXTENSION amcheck' FROM pg_available_extensions WHERE name = 'amcheck' \gexec
+});
 	create_followers($node);
 	return $node;
 }
@@ -760,7 +766,8 @@ sub last_seen
 
 =item stored(node, condition)
 
-The events that are stored, in the form in which followers report them.
+The events that are stored, in the form in which followers report them.  Those
+go by the indexes, so this does not.
 
 =cut
 
@@ -770,6 +777,8 @@ sub stored
 
 	$condition //= 'true';
 	return split /\n/, $node->safe_psql('postgres', qq{
+SET enable_indexscan = off;
+SET enable_bitmapscan = off;
 SELECT $event_line FROM eventstore.events e
 WHERE $condition ORDER BY global_position});
 }
@@ -876,7 +885,7 @@ sub check_samples
 =item check_events(node, expected)
 
 Test that just the expected transactions are stored, each of them whole, and
-that streams have no holes.
+that the store is sound.
 
 =cut
 
@@ -891,9 +900,26 @@ FROM eventstore.events WHERE data->>'tag' IS NOT NULL GROUP BY 1});
 
 	is_deeply(\%stored, \%wanted,
 		'stored are the ' . keys(%wanted) . ' committed transactions, each of them whole');
+	check_store($node);
+	return;
+}
+
+=pod
+
+=item check_store(node)
+
+Test that streams have no holes, that verify() finds nothing, and the indexes.
+
+=cut
+
+sub check_store
+{
+	my ($node) = @_;
+
 	check_streams($node);
 	is($node->safe_psql('postgres', 'SELECT * FROM eventstore.verify()'),
 		'', 'verify() finds nothing');
+	check_indexes($node);
 	return;
 }
 
@@ -911,6 +937,74 @@ SELECT stream_id, global_position FROM (
 WHERE version <> place OR global_position <= previous}),
 		'',
 		'versions have no gaps, and positions follow them');
+	return;
+}
+
+=pod
+
+=item check_indexes(node, dbname)
+
+Test that the indexes are sound and that each row has its entries in them.
+Works on a standby, and beside a load.
+
+=item check_files(node)
+
+Test the indexes once more, for all that can be tested on a primary where
+nothing else goes on, and the table.
+
+=cut
+
+# Call a function of amcheck for each index, with further arguments.
+sub is_accepted
+{
+	my ($node, $dbname, $function, $description) = @_;
+	my ($status, $stdout, $stderr) = $node->psql($dbname, qq{
+SELECT 'SELECT ' || format('$function', indexrelid::regclass)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+WHERE a.amname = 'btree' AND i.indisvalid AND
+	(c.relnamespace = 'eventstore'::regnamespace OR i.indrelid IN (
+		SELECT reltoastrelid FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace))
+\\gexec
+}, on_error_stop => 0);
+
+	return is($stderr, '', $description);
+}
+
+sub has_amcheck
+{
+	my ($node, $dbname) = @_;
+
+	return $node->safe_psql($dbname,
+		q{SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'});
+}
+
+sub check_indexes
+{
+	my ($node, $dbname) = @_;
+
+	$dbname //= 'postgres';
+  SKIP:
+	{
+		skip 'there is no amcheck here', 1 if !has_amcheck($node, $dbname);
+		is_accepted($node, $dbname, 'bt_index_check(%L, true)',
+			'each row has its entries in the indexes, on ' . $node->name);
+	}
+	return;
+}
+
+sub check_files
+{
+	my ($node) = @_;
+
+  SKIP:
+	{
+		skip 'there is no amcheck here', 2 if !has_amcheck($node, 'postgres');
+		is_accepted($node, 'postgres', 'bt_index_parent_check(%L, true, true)',
+			'each page of the indexes is in its place, on ' . $node->name);
+		is( $node->safe_psql('postgres', q{
+SELECT * FROM verify_heapam('eventstore.events', check_toast => true)}),
+			'', 'the table is sound, on ' . $node->name);
+	}
 	return;
 }
 
