@@ -8,10 +8,9 @@
  * definition; this is the one place that checks both.  The answer is kept for
  * the session and dropped on every relcache invalidation of one of them.
  *
- * Ask only while holding a lock on eventstore.events (any mode) if indexes are
- * to be opened: REINDEX CONCURRENTLY drops one only after it has waited for all
- * who hold such a lock.  On a standby it does not, so readers open indexes by
- * es_catalog_open_index().
+ * Whoever opens indexes holds a lock on eventstore.events, of any mode: REINDEX
+ * CONCURRENTLY drops one only after it has waited for all who do.  On a standby
+ * it does not wait, so readers open indexes by es_catalog_open_index().
  *
  *-------------------------------------------------------------------------
  */
@@ -519,22 +518,24 @@ es_catalog_open_events_for_writing(LOCKMODE lockmode)
 }
 
 /*
- * Open one of our own indexes to read along it, under a lock on the events
- * table.
+ * Open one of our own indexes to read along it.  On a standby another one may
+ * have taken its place, and who holds his locks already is not told unasked.
  */
 Relation
 es_catalog_open_index(EsIndexKind kind)
 {
 	for (;;)
 	{
-		Relation	index = try_index_open(es_catalog_get()->indexes[kind], AccessShareLock);
+		Relation	index;
 
-		if (index != NULL)
+		AcceptInvalidationMessages();
+		index = try_index_open(es_catalog_get()->indexes[kind], AccessShareLock);
+		if (index != NULL && index->rd_index->indisvalid)
 			return index;
-
-		/* On a standby, a new one may just have taken its place. */
-		CHECK_FOR_INTERRUPTS();
+		if (index != NULL)
+			index_close(index, AccessShareLock);
 		catalog_is_valid = false;
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
