@@ -67,9 +67,11 @@
 
 /* 17: and is what a virtual transaction id begins with. */
 #if PG_VERSION_NUM >= 170000
+#include "storage/procnumber.h"
 #define ES_MY_VXID_NUMBER MyProcNumber
 #define es_vxid_number(vxid) ((vxid).procNumber)
 #else
+#include "storage/backendid.h"
 #define ES_MY_VXID_NUMBER MyBackendId
 #define es_vxid_number(vxid) ((vxid).backendId)
 #endif

@@ -44,7 +44,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/backendid.h"
 #include "storage/lock.h"
 
 #include "compat.h"
