@@ -114,16 +114,6 @@ class Backwards(Follower):
             before = new[-1][0]
 
 
-class BackwardsOnStandby(Backwards):
-    """The same under one snapshot, since a later one may know less to be settled."""
-
-    def read_page(self):
-        self.session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        events = super().read_page()
-        self.session.execute("COMMIT")
-        return events
-
-
 class Keeper(Follower):
     """Keeps its snapshot for long; in a promotion, from one event to the other."""
 
@@ -265,7 +255,6 @@ KINDS = {
 
 KINDS_ON_STANDBY = {
     **KINDS,
-    "backwards": BackwardsOnStandby,
     "one snapshot": OneSnapshotOnStandby,
     "late cursor": LateCursor,
     "late cursor of a category": LateCategoryCursor,

@@ -21,8 +21,7 @@ stress_rounds(30, 300, sub {
 		start_stress(seed => $seed, seconds => 0.85 * $seconds, write_to => [$node]));
 	check_store($node);
 	check_files($node);
-	$node->stop;
-	$node->clean_node;
+	end_round($node);
 });
 
 done_testing();

@@ -50,12 +50,7 @@ max_standby_streaming_delay = 1s
 	finish_stress($stress);
 	check_store($standby);
 	check_files($standby);
-
-	foreach my $node ($standby, $primary)
-	{
-		$node->teardown_node;
-		$node->clean_node;
-	}
+	end_round($primary, $standby);
 });
 
 done_testing();

@@ -10,11 +10,12 @@ EventStore::Stress - run test/stress/stress.py, and test what comes of it
 
   stress_rounds(30, 300, sub {
 	my ($seed, $seconds) = @_;
-	my $node = new_stressed_store("round_$seed");
+	my $node = new_stressed_store("stressed_$seed");
 	my $stress = start_stress(seed => $seed, seconds => $seconds, write_to => [$node]);
 
 	finish_stress($stress);
 	check_store($node);
+	end_round($node);
   });
 
 =head1 DESCRIPTION
@@ -37,8 +38,6 @@ use Exporter 'import';
 use EventStore::Test;
 use File::Basename qw(dirname);
 use IPC::Run ();
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
@@ -48,6 +47,7 @@ our @EXPORT = qw(
   stress_asks_for
   stress_is_told
   finish_stress
+  end_round
 );
 
 # Debian's, which has psycopg2.
@@ -135,7 +135,7 @@ sub start_stress
 	push @arguments, '--wait-points' if has_wait_points($nodes[0]);
 	push @arguments, '--torn-down' if $params{torn_down};
 	$stress{timeout} = IPC::Run::timeout($params{seconds} + 2 * $EventStore::Test::patience);
-	$stress{run} = IPC::Run::start([ $python, '-B', $program, @arguments ],
+	$stress{run} = IPC::Run::start([ $python, '-BX', 'faulthandler', $program, @arguments ],
 		'<', \$stress{in}, '>', \$stress{out}, '2>', \$stress{err}, $stress{timeout});
 	return \%stress;
 }
@@ -182,7 +182,8 @@ sub finish_stress
 	my ($stress) = @_;
 	my $is_well = 1;
 
-	ok($stress->{run}->finish, 'the program ended well') or diag($stress->{err});
+	ok($stress->{run}->finish, 'the program ended well')
+	  or diag("status $?: $stress->{err}");
 	foreach my $line (split /\n/, $stress->{out})
 	{
 		if ($line =~ /^(not )?ok - (.*)/)
@@ -194,6 +195,25 @@ sub finish_stress
 			$is_well ? note($1) : diag($1);
 		}
 	}
+	return;
+}
+
+=pod
+
+=item end_round(node, ...)
+
+Stop the servers.  They take a lot of room, so they are kept only if a test of
+the round failed.
+
+=cut
+
+sub end_round
+{
+	my (@nodes) = @_;
+
+	$_->teardown_node foreach @nodes;
+	return if !Test::More->builder->is_passing;
+	$_->clean_node foreach @nodes;
 	return;
 }
 
