@@ -1,6 +1,7 @@
 """Sessions with a server, and those who work with the store through them."""
 
 import random
+import re
 import threading
 import time
 import traceback
@@ -18,6 +19,9 @@ TRY_AGAIN = {
 # The server ends the connection.
 GONE = {"57P01", "57P02", "57P03"}
 WRONG_VERSION = "ST001"
+# On a standby, REINDEX CONCURRENTLY drops indexes under the feet of those who
+# use them, in queries on any table.
+DROPPED_ON_STANDBY = re.compile("could not (open relation with OID|open file|read block)")
 
 # Seconds until whoever does not get on is taken to be stuck.
 PATIENCE = 60
@@ -86,6 +90,9 @@ class Session:
         if error.pgcode == WRONG_VERSION:
             self.actor.count("version conflicts")
             return WrongVersion()
+        if self.actor.is_on_standby and DROPPED_ON_STANDBY.search(str(error)):
+            self.actor.count("indexes dropped on the standby")
+            return TryAgain()
         return error
 
     def is_idle(self):
@@ -113,6 +120,7 @@ class Actor(threading.Thread):
     """
 
     rests_in_lulls = False
+    is_on_standby = False
 
     def __init__(self, stress, name, dsn):
         super().__init__(name=name, daemon=True)

@@ -153,6 +153,8 @@ def run_through_promotion(stress, arguments):
     before = [Maintenance(stress, "maintenance", primary),
               Canceller(stress, "canceller on the standby", standby, followers + readers)]
     after = [Maintenance(stress, "maintenance after the promotion", primary)]
+    for reader in followers + readers:
+        reader.is_on_standby = True
 
     start(appenders + followers + hindrances + keepers + readers + killers + before)
     time.sleep(arguments.seconds / 2)
