@@ -40,6 +40,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "utils/fmgroids.h"
 
 #include "compat.h"
 #include "eventstore.h"
@@ -297,6 +298,43 @@ es_entry_scan_next(EsEntryScan *scan, int64 max_entries)
 }
 
 /*
+ * The next entry whose row the snapshot sees, for a caller who wants just one.
+ */
+static EsEntry *
+next_seen(EsEntryScan *scan)
+{
+	EsEntry    *entry;
+
+	do
+	{
+		entry = es_entry_scan_next(scan, 1);
+	} while (entry != NULL && !entry->is_seen);
+	return entry;
+}
+
+/*
+ * A copy of the event at the position, or NULL if the snapshot sees none.
+ */
+HeapTuple
+es_entry_scan_find_event(Relation events, Snapshot snapshot, int64 position)
+{
+	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
+	EsEntryScan *scan = es_entry_scan_begin(events, index, snapshot, 1);
+	ScanKeyData key;
+	EsEntry    *entry;
+	HeapTuple	row;
+
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   InvalidOid, F_INT8EQ, Int64GetDatum(position));
+	es_entry_scan_position(scan, &key, ForwardScanDirection);
+	entry = next_seen(scan);
+	row = entry != NULL ? heap_copytuple(&entry->row) : NULL;
+	es_entry_scan_end(scan);
+	index_close(index, AccessShareLock);
+	return row;
+}
+
+/*
  * The last position in the position index whose event the snapshot sees, 0
  * when there is none.
  */
@@ -309,10 +347,7 @@ es_entry_scan_last_position(Relation events, Relation position_index, Snapshot s
 
 	es_entry_scan_want_positions(scan);
 	es_entry_scan_position(scan, NULL, BackwardScanDirection);
-	do
-	{
-		entry = es_entry_scan_next(scan, 1);
-	} while (entry != NULL && !entry->is_seen);
+	entry = next_seen(scan);
 	if (entry != NULL)
 		position = entry->position;
 	es_entry_scan_end(scan);

@@ -12,11 +12,8 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
-#include "access/xlogdefs.h"
-#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "storage/buf.h"
 #include "storage/lock.h"
@@ -363,6 +360,8 @@ extern void es_entry_scan_position(EsEntryScan *scan, ScanKey keys,
 								   ScanDirection direction);
 extern EsEntry *es_entry_scan_next(EsEntryScan *scan, int64 max_entries);
 extern void es_entry_scan_end(EsEntryScan *scan);
+extern HeapTuple es_entry_scan_find_event(Relation events, Snapshot snapshot,
+										  int64 position);
 extern int64 es_entry_scan_last_position(Relation events, Relation position_index,
 										 Snapshot snapshot);
 

@@ -298,28 +298,6 @@ eventstore_read_all(PG_FUNCTION_ARGS)
 }
 
 /*
- * Does the snapshot see an event at this position?
- */
-static bool
-sees_event_at(const EsRead *read, int64 position)
-{
-	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
-	EsEntryScan *scan = es_entry_scan_begin(read->events, index, read->snapshot, 1);
-	ScanKeyData key;
-	EsEntry    *entry;
-
-	init_bigint_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, position);
-	es_entry_scan_position(scan, &key, ForwardScanDirection);
-	do
-	{
-		entry = es_entry_scan_next(scan, 1);
-	} while (entry != NULL && !entry->is_seen);
-	es_entry_scan_end(scan);
-	index_close(index, AccessShareLock);
-	return entry != NULL;
-}
-
-/*
  * The position that a read backwards begins at, if not further below.
  *
  * On a standby, what could be told to be settled when one page was read can't
@@ -336,7 +314,8 @@ settle_for_reading_backwards(const EsRead *read, int64 before_position)
 	bool		may_fall_back = RecoveryInProgress() && !walk->is_replica;
 
 	es_walk_end(walk);
-	if (may_fall_back && settled < before_position && sees_event_at(read, before_position))
+	if (may_fall_back && settled < before_position &&
+		es_entry_scan_find_event(read->events, read->snapshot, before_position) != NULL)
 		return before_position;
 	return settled;
 }

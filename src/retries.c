@@ -333,30 +333,6 @@ add_stream(RetryBatch *batch, EsWaitingStream *stream)
 
 /* ---- parked events that are replayed ---- */
 
-static HeapTuple
-find_event(EsFetch *fetch, int64 position)
-{
-	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
-	EsEntryScan *scan = es_entry_scan_begin(fetch->events, index, fetch->snapshot, 1);
-	ScanKeyData key;
-	EsEntry    *entry;
-	HeapTuple	row = NULL;
-
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
-						   InvalidOid, F_INT8EQ, Int64GetDatum(position));
-	es_entry_scan_position(scan, &key, ForwardScanDirection);
-	do
-	{
-		entry = es_entry_scan_next(scan, 1);
-	} while (entry != NULL && !entry->is_seen);
-	if (entry != NULL)
-		row = heap_copytuple(&entry->row);
-
-	es_entry_scan_end(scan);
-	index_close(index, AccessShareLock);
-	return row;
-}
-
 /*
  * Add the replays that are due, at most "max_count" of them.
  */
@@ -381,7 +357,7 @@ add_replays(RetryBatch *batch, int max_count)
 
 	for (int i = 0; i < nreplays; i++)
 	{
-		HeapTuple	row = find_event(fetch, positions[i]);
+		HeapTuple	row = es_entry_scan_find_event(fetch->events, fetch->snapshot, positions[i]);
 
 		if (row != NULL && attempts[i] < fetch->max_attempts)
 		{
