@@ -35,13 +35,6 @@
 #define es_bt_get_last_leaf(index) _bt_get_endpoint(index, 0, true, NULL)
 #endif
 
-/* 17: PGPROC's lxid moved into its vxid. */
-#if PG_VERSION_NUM >= 170000
-#define ES_MY_LXID (MyProc->vxid.lxid)
-#else
-#define ES_MY_LXID (MyProc->lxid)
-#endif
-
 /* 17: LockHeldByMe() got an argument for stronger locks. */
 #if PG_VERSION_NUM >= 170000
 #define es_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)

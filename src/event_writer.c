@@ -6,9 +6,9 @@
  *
  * The caller holds the stream lock.  Events are written in turns.  In a turn
  * the writer passes the append gate (gate.c): inside it takes the positions
- * from the sequence, inserts the rows and their entries in the position
- * index, and nothing else, since nobody may wait in there.  Then follow, for
- * the same rows, the entries of all other indexes, where a unique check can
+ * from the sequence, sees that they are above all that the position index
+ * has, inserts the rows and their entries in that index, and nothing else,
+ * since nobody may wait in there.  Then follow, for the same rows, the entries of all other indexes, where a unique check can
  * wait for another transaction, and the queueing of AFTER triggers.
  *
  * A follower on a standby can't see the gate.  There, a transaction must be

@@ -63,8 +63,8 @@ es_lock_acquire_at_once(const LOCKTAG *tag, LOCKMODE mode)
 }
 
 /*
- * The same as es_lock_acquire(), but where the shared lock table is full, LOCKACQUIRE_NOT_AVAIL
- * instead of an error.
+ * The same as es_lock_acquire(), but where the shared lock table is full,
+ * LOCKACQUIRE_NOT_AVAIL instead of an error.
  */
 LockAcquireResult
 es_lock_acquire_if_room(const LOCKTAG *tag, LOCKMODE mode)

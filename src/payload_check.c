@@ -80,6 +80,9 @@ typedef struct PayloadCheck
 	const char *detail;			/* NULL: the server's own */
 } PayloadCheck;
 
+static const char *const unreadable_hint =
+"Take it out, or append as binary_data what PostgreSQL can't read as JSON.";
+
 static void
 describe_check(void *arg)
 {
@@ -87,7 +90,7 @@ describe_check(void *arg)
 
 	if (check->detail != NULL)
 		errdetail("%s", check->detail);
-	errhint("Take it out, or append as binary_data what PostgreSQL can't read as JSON.");
+	errhint("%s", unreadable_hint);
 	if (check->place != NULL)
 		errcontext("%s, character %d", check->name,
 				   pg_mbstrlen_with_len(check->start, check->place - check->start) + 1);
@@ -309,7 +312,7 @@ report_long_numbers(PayloadCheck *check)
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("the numbers of %s are too long", check->name),
 			 errdetail("Written out without their exponents, as jsonb prints them, they take more than 512 MB."),
-			 errhint("Write fewer of them, or append as binary_data what PostgreSQL can't read as JSON.")));
+			 errhint("%s", unreadable_hint)));
 }
 
 /*

@@ -261,16 +261,14 @@ report_foreign_positions(int64 position, int64 last_own)
 void
 es_replica_check_own(int64 position)
 {
+	int64		last_own;
+
 	if (position <= known_own_position)
 		return;
-	known_own_position = last_own_position();
-	if (position > known_own_position)
-	{
-		int64		last_own = known_own_position;
-
-		known_own_position = 0;
+	last_own = last_own_position();
+	if (position > last_own)
 		report_foreign_positions(position, last_own);
-	}
+	known_own_position = last_own;
 }
 
 /* ---- appenders ---- */
