@@ -76,6 +76,23 @@
 #define es_wait_event_new(name) ((void) (name), PG_WAIT_EXTENSION)
 #endif
 
+/* 19: a tranche is named where it is made, and nowhere else. */
+#if PG_VERSION_NUM >= 190000
+#define es_lwlock_new_tranche(name) LWLockNewTrancheId(name)
+#define es_lwlock_register_tranche(tranche, name) ((void) (tranche))
+#else
+#define es_lwlock_new_tranche(name) LWLockNewTrancheId()
+#define es_lwlock_register_tranche(tranche, name) LWLockRegisterTranche(tranche, name)
+#endif
+
+/* 19: a background worker can make way for DROP DATABASE and the like. */
+#if PG_VERSION_NUM >= 190000
+#define ES_BGWORKER_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
+#else
+#define ES_BGWORKER_INTERRUPTIBLE 0
+#define ES_MAKE_WAY_AS_AUTOVACUUM
+#endif
+
 /* 16: summarizing indexes; 19: flags instead of booleans. */
 #if PG_VERSION_NUM >= 190000
 #define es_insert_index_tuples(rri, slot, estate) \
@@ -115,9 +132,13 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define es_decoded_tuple(buffer) (&(buffer)->tuple)
 #endif
 
-/* 19: another name. */
+/* 19: other names. */
 #if PG_VERSION_NUM >= 190000
 #define RepOriginId ReplOriginId
+#define InvalidRepOriginId InvalidReplOriginId
+#define es_commit_time(txn) ((txn)->commit_time)
+#else
+#define es_commit_time(txn) ((txn)->xact_time.commit_time)
 #endif
 
 /*

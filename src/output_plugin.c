@@ -145,7 +145,7 @@ write_mark(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, bool is_commit)
 		.xid = txn->xid,
 		.commit_lsn = txn->final_lsn,
 		.end_lsn = txn->end_lsn,
-		.commit_time = txn->xact_time.commit_time,
+		.commit_time = es_commit_time(txn),
 	};
 
 	OutputPluginPrepareWrite(ctx, true);
