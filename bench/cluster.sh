@@ -10,7 +10,7 @@ cluster_stop()
 	rm -rf "$dir"
 }
 
-# cluster_start SETTING...
+# cluster_start SETTING...: everything else is as the server has it.
 cluster_start()
 {
 	trap cluster_stop EXIT
@@ -18,13 +18,24 @@ cluster_start()
 	cat >>"$dir/data/postgresql.conf" <<EOF
 listen_addresses = ''
 unix_socket_directories = '$dir'
-shared_buffers = 512MB
-max_wal_size = 8GB
-checkpoint_timeout = 1h
-autovacuum = off
 EOF
 	printf '%s\n' "$@" >>"$dir/data/postgresql.conf"
 	"$bin/pg_ctl" -s -w -D "$dir/data" -l "$dir/log" start
+}
+
+# A listener that takes what comes: psql reads notifications when a command
+# ends, so it has one to run all the time.
+start_listener()
+{
+	{ echo 'LISTEN eventstore;'; while sleep 0.1; do echo 'SELECT;'; done; } |
+		"$bin/psql" -qXAt >"$dir/listener.log" 2>&1 &
+	listener=$!
+}
+
+stop_listener()
+{
+	kill $listener
+	wait $listener || true
 }
 
 median()
