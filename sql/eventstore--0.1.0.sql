@@ -296,13 +296,13 @@ AS 'MODULE_PATHNAME', 'eventstore_settled_position';
 COMMENT ON FUNCTION eventstore.settled_position(bigint) IS
 	'the position up to which a follower can read now without missing an event';
 
-CREATE FUNCTION eventstore.wait_for_events(
+CREATE PROCEDURE eventstore.wait_for_events(
 	after_position bigint,
-	timeout interval DEFAULT '30 s')
-RETURNS bigint
-LANGUAGE c VOLATILE PARALLEL UNSAFE
+	timeout interval DEFAULT '30 s',
+	INOUT settled_position bigint DEFAULT NULL)
+LANGUAGE c
 AS 'MODULE_PATHNAME', 'eventstore_wait_for_events';
-COMMENT ON FUNCTION eventstore.wait_for_events(bigint, interval) IS
+COMMENT ON PROCEDURE eventstore.wait_for_events(bigint, interval, bigint) IS
 	'wait until there are settled events behind a position, and return the settled position';
 
 CREATE FUNCTION eventstore.advance_watermark()
@@ -1804,8 +1804,10 @@ BEGIN
 		eventstore.read_visible(bigint, bigint),
 		eventstore.read_event(uuid),
 		eventstore.stream_version(text),
-		eventstore.settled_position(bigint),
-		eventstore.wait_for_events(bigint, interval)
+		eventstore.settled_position(bigint)
+		TO %I', role_name);
+	EXECUTE format('GRANT EXECUTE ON PROCEDURE
+		eventstore.wait_for_events(bigint, interval, bigint)
 		TO %I', role_name);
 END
 $$;
@@ -1838,4 +1840,4 @@ $$;
 COMMENT ON FUNCTION eventstore.grant_subscriber(name) IS
 	'let a role read events, keep checkpoints, and make and use subscriptions';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA eventstore FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA eventstore FROM PUBLIC;

@@ -151,10 +151,7 @@ run_append(FunctionCallInfo fcinfo, ReadRequest read_request)
 	check_transaction_can_append();
 	append(&request, &result);
 	if (!result.deduplicated)
-	{
-		es_transaction_appended();
 		es_notify_appended(result.last_position);
-	}
 	error_context_stack = callback.previous;
 
 	MemoryContextSwitchTo(old);

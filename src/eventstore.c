@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "miscadmin.h"
 
 #include "eventstore.h"
 #include "wake.h"
@@ -18,10 +17,6 @@ PG_MODULE_MAGIC;
 void
 _PG_init(void)
 {
-	if (process_shared_preload_libraries_in_progress)
-	{
-		es_wake_install();
-		es_worker_hooks_install();
-	}
 	es_settings_define();
+	es_two_phase_install();
 }

@@ -78,6 +78,7 @@ typedef enum EsNotify
 extern bool es_serialize_appends;
 extern int	es_notify;			/* EsNotify */
 extern int	es_watermark_interval;	/* milliseconds */
+extern int	es_worker_idle_limit;	/* milliseconds */
 
 extern void es_settings_define(void);
 
@@ -145,18 +146,13 @@ typedef struct EsTransactionNote
 	struct EsTransactionNote *outer;
 	int			nest_level;		/* of the subtransaction */
 	int			nstream_locks;	/* taken, and not let go of */
-	bool		has_appended;
-	CommandId	last_command;	/* the last one that has */
 	int64		for_listeners;	/* last position to be sent by this
 								 * transaction, or 0 */
 	int64		for_worker;		/* ... by the worker, or 0 */
-	bool		store_is_dropped;
 } EsTransactionNote;
 
 extern EsTransactionNote *es_transaction_note(void);
 extern int	es_transaction_stream_locks(void);
-extern void es_transaction_appended(void);
-extern bool es_transaction_appends_now(void);
 
 /* ---- append_request.c ---- */
 
@@ -569,11 +565,12 @@ extern bool es_retries_hand_out(EsFetch *fetch);
 
 /* ---- notify.c ---- */
 
-extern void es_notify_appended(int64 last_position);
-extern void es_notify_store_dropped(void);
 extern void es_notify_send(int64 position);
+extern void es_notify_appended(int64 last_position);
+extern void es_notify_stopped(void);
+extern void es_notify_decided(void);
 extern void es_notify_before_commit(const EsTransactionNote *note);
-extern void es_notify_after_commit(const EsTransactionNote *note);
+extern void es_notify_before_prepare(const EsTransactionNote *note);
 
 /* ---- uuid_v7.c ---- */
 

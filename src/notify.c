@@ -7,20 +7,20 @@
  * it announced (transaction.c).  At commit
  *	- "transaction": a NOTIFY is queued before the server queues those of the
  *	  transaction (XACT_EVENT_PRE_COMMIT comes before PreCommit_Notify());
- *	- "worker": the position is published in shared memory when the commit is
- *	  visible to everybody (XACT_EVENT_COMMIT), see wake.c.  Nothing there may
- *	  raise an error.
+ *	- "worker": the worker is told of it when the commit is visible to
+ *	  everybody, see wake.c; but if no worker runs, like "transaction".
  *
  * Queueing the NOTIFY at the append itself would be no good: a transaction
  * that has queued one can't be prepared.  A prepared transaction announces
- * nothing; the worker does when it is decided (worker_hooks.c).
+ * nothing; that is done when it is decided.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "commands/async.h"
-#include "miscadmin.h"
+#include "commands/extension.h"
 
 #include "eventstore.h"
 #include "wake.h"
@@ -39,45 +39,13 @@ es_notify_send(int64 position)
 	Async_Notify(CHANNEL, payload);
 }
 
-/* ---- the ends of transactions ---- */
-
-void
-es_notify_before_commit(const EsTransactionNote *note)
-{
-	if (note->for_listeners > 0)
-		es_notify_send(note->for_listeners);
-}
-
-void
-es_notify_after_commit(const EsTransactionNote *note)
-{
-	if (note->store_is_dropped)
-		es_wake_store_dropped(MyDatabaseId);
-	if (note->for_worker > 0)
-		es_wake_publish(es_wake_get_slot(), note->for_worker);
-}
-
-/* ---- notes ---- */
-
-/*
- * Who is to announce this append?  The worker only if there is one, or is
- * soon to be.
- */
-static EsNotify
-choose_announcer(void)
-{
-	if (es_notify == ES_NOTIFY_WORKER && es_wake_ensure_worker() == NULL)
-		return ES_NOTIFY_TRANSACTION;
-	return es_notify;
-}
-
 /*
  * Events were appended, the last one at this position.
  */
 void
 es_notify_appended(int64 last_position)
 {
-	switch (choose_announcer())
+	switch ((EsNotify) es_notify)
 	{
 		case ES_NOTIFY_OFF:
 			break;
@@ -90,11 +58,49 @@ es_notify_appended(int64 last_position)
 	}
 }
 
+/* ---- the ends of transactions ---- */
+
+void
+es_notify_before_commit(const EsTransactionNote *note)
+{
+	int64		for_listeners = note->for_listeners;
+
+	if (note->for_worker > 0 && !es_wake_begin_commit())
+		for_listeners = Max(for_listeners, note->for_worker);
+	if (for_listeners > 0)
+		es_notify_send(for_listeners);
+}
+
 /*
- * This transaction drops the extension.
+ * The worker is to know that something is left open.
  */
 void
-es_notify_store_dropped(void)
+es_notify_before_prepare(const EsTransactionNote *note)
 {
-	es_transaction_note()->store_is_dropped = true;
+	if (note->for_worker > 0)
+		(void) es_wake_begin_commit();
+}
+
+/*
+ * A prepared transaction, of whatever kind, was decided.  That may have
+ * committed events, settled others, or both.  It can't be undone any more, so
+ * nothing here may wait for a lock, or fail for what has become of the store.
+ */
+void
+es_notify_decided(void)
+{
+	if (es_notify == ES_NOTIFY_WORKER && OidIsValid(get_extension_oid("eventstore", true)))
+		(void) es_wake_request_look();
+}
+
+/* ---- readers ---- */
+
+/*
+ * A reader has stopped in front of a position that is not settled.
+ */
+void
+es_notify_stopped(void)
+{
+	if (es_notify == ES_NOTIFY_WORKER && !RecoveryInProgress())
+		es_wake_request_watch();
 }

@@ -11,11 +11,11 @@
 
 #include "eventstore.h"
 #include "wait_point.h"
-#include "wake.h"
 
 bool		es_serialize_appends = false;
-int			es_notify = ES_NOTIFY_TRANSACTION;
+int			es_notify = ES_NOTIFY_WORKER;
 int			es_watermark_interval = 1000;
+int			es_worker_idle_limit = 10 * 1000;
 
 static const struct config_enum_entry notify_options[] = {
 	{"off", ES_NOTIFY_OFF, false},
@@ -24,21 +24,8 @@ static const struct config_enum_entry notify_options[] = {
 	{NULL, 0, false}
 };
 
-static bool
-check_notify(int *newval, void **extra, GucSource source)
-{
-	if (*newval == ES_NOTIFY_WORKER && !es_wake_is_installed())
-	{
-		GUC_check_errdetail("The worker needs shared memory, which is set up when the server starts.");
-		GUC_check_errhint("Add \"eventstore\" to shared_preload_libraries and restart the server.");
-		return false;
-	}
-	return true;
-}
-
 /*
- * Called when the library is loaded, after es_wake_install() if that is to be
- * called at all.
+ * Called when the library is loaded.
  */
 void
 es_settings_define(void)
@@ -47,11 +34,11 @@ es_settings_define(void)
 							 "Says who notifies the listeners of appends.",
 							 "Nobody, the appending transaction, or a background worker.",
 							 &es_notify,
-							 es_wake_is_installed() ? ES_NOTIFY_WORKER : ES_NOTIFY_TRANSACTION,
+							 ES_NOTIFY_WORKER,
 							 notify_options,
 							 PGC_USERSET,
 							 0,
-							 check_notify, NULL, NULL);
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("eventstore.watermark_interval",
 							"Sets how often the background worker advances the watermark.",
@@ -73,6 +60,14 @@ es_settings_define(void)
 							 NULL, NULL, NULL);
 
 #ifdef ES_WAIT_POINTS
+	DefineCustomIntVariable("eventstore.worker_idle_limit",
+							"Sets how long a background worker stays with nothing to do.",
+							NULL,
+							&es_worker_idle_limit,
+							10 * 1000, 1, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	es_wait_point_define();
 #endif
 

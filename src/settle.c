@@ -177,6 +177,8 @@ es_walk_end(EsWalk *walk)
 {
 	if (!walk->is_replica)
 		keep_what_was_learned(walk);
+	if (walk->stopped)
+		es_notify_stopped();
 
 	es_entry_scan_end(walk->scan);
 	index_close(walk->position_index, AccessShareLock);

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "eventstore.h"
+#include "wake.h"
 
 /* The innermost; all are in TopTransactionContext. */
 static EsTransactionNote *current = NULL;
@@ -29,13 +30,20 @@ at_end_of_transaction(XactEvent event, void *arg)
 			if (current != NULL)
 				es_notify_before_commit(current);
 			break;
-		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
 			if (current != NULL)
-				es_notify_after_commit(current);
+				es_notify_before_prepare(current);
+			break;
+		case XACT_EVENT_COMMIT:
+			es_wake_end_commit(ES_COMMITTED);
+			current = NULL;
+			break;
+		case XACT_EVENT_PREPARE:
+			es_wake_end_commit(ES_PREPARED);
 			current = NULL;
 			break;
 		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
+			es_wake_end_commit(ES_ABORTED);
 			current = NULL;
 			break;
 		default:
@@ -131,26 +139,4 @@ int
 es_transaction_stream_locks(void)
 {
 	return current != NULL ? current->nstream_locks : 0;
-}
-
-/*
- * The current command has appended.
- */
-void
-es_transaction_appended(void)
-{
-	EsTransactionNote *note = es_transaction_note();
-
-	note->has_appended = true;
-	note->last_command = GetCurrentCommandId(false);
-}
-
-/*
- * Has it?  What it has appended is not to be seen before the next command.
- */
-bool
-es_transaction_appends_now(void)
-{
-	return current != NULL && current->has_appended &&
-		current->last_command == GetCurrentCommandId(false);
 }

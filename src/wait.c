@@ -3,11 +3,14 @@
  * wait.c
  *	  wait_for_events(): the long poll.
  *
- * It looks under a fresh snapshot, and sleeps until the worker says that there
- * is something new, but POLL_EVERY at most: the worker need not be told of
- * everything (eventstore.notify = off), and there may be none.  Between the
- * looks it holds no lock.  The calling statement's own snapshot can't be let
- * go of.
+ * It is a procedure, since a query can't let go of its own snapshot, which
+ * would keep vacuum from all that is deleted while it waits.  A procedure
+ * can: it commits, and waits in a transaction that has no snapshot but for
+ * the moments in which it looks.
+ *
+ * It sleeps until the worker says that there is something new, but POLL_EVERY
+ * at most: nobody is told of everything (eventstore.notify = off), and there
+ * may be no worker.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,8 +18,12 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "common/int.h"
+#include "executor/spi.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -88,37 +95,31 @@ deadline_argument(FunctionCallInfo fcinfo)
 	return deadline;
 }
 
-/*
- * Where the transaction keeps its first snapshot, it could not read what was
- * waited for.
- */
 static void
-check_isolation(void)
+check_context(FunctionCallInfo fcinfo)
 {
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("can't wait for events in a transaction that keeps its snapshot"),
-				 errdetail("Under REPEATABLE READ and SERIALIZABLE, it would not see the events that it waits for."),
-				 errhint("Wait under READ COMMITTED, best in a transaction of its own.")));
-}
+	CallContext *context = (CallContext *) fcinfo->context;
 
-/*
- * A statement does not see what it appends itself, and nothing behind that is
- * settled before it ends.
- */
-static void
-check_statement(void)
-{
-	if (es_transaction_appends_now())
+	if (context == NULL || !IsA(context, CallContext) || context->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("can't wait for events in the statement that appends some"),
-				 errdetail("They are settled when the statement has ended, so it would wait for itself."),
-				 errhint("Wait in a statement of its own, best after the commit.")));
+				 errmsg("can't wait for events inside a transaction block"),
+				 errdetail("The wait would keep the transaction's snapshot and locks."),
+				 errhint("CALL it outside BEGIN and COMMIT, with the client's autocommit on.")));
 }
 
 /* ---- waiting ---- */
+
+/*
+ * Commit, and begin another transaction.
+ */
+static void
+begin_anew(void)
+{
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	SPI_finish();
+}
 
 /*
  * How far a follower could read now.
@@ -135,21 +136,23 @@ look(int64 after_position)
 	settled = es_settled_position(events, GetActiveSnapshot(), after_position, NULL);
 	PopActiveSnapshot();
 	table_close(events, AccessShareLock);
+	InvalidateCatalogSnapshot();
 	return settled;
 }
 
 /*
- * What the worker signals; where there is none, something that nobody does.
- * After an error it is still known as what is slept on, so it must live on.
+ * What the worker signals; where there is no room for it, something that
+ * nobody does.  After an error it is still known as what is slept on, so it
+ * must live on.
  */
 static ConditionVariable *
 find_news(void)
 {
 	static ConditionVariable nobodys;
-	EsWakeSlot *slot = es_wake_get_slot();
+	ConditionVariable *news = es_wake_find_waiters();
 
-	if (slot != NULL)
-		return &slot->waiters;
+	if (news != NULL)
+		return news;
 	ConditionVariableInit(&nobodys);
 	return &nobodys;
 }
@@ -159,11 +162,11 @@ find_news(void)
  * Returns 0 at the deadline.
  */
 static int64
-wait_for_events(int64 after_position, TimestampTz deadline, ConditionVariable *news,
-				MemoryContext look_context)
+wait_for_events(int64 after_position, TimestampTz deadline, MemoryContext look_context)
 {
 	for (;;)
 	{
+		ConditionVariable *news = find_news();
 		int64		settled;
 		long		rest;
 
@@ -185,10 +188,25 @@ wait_for_events(int64 after_position, TimestampTz deadline, ConditionVariable *n
 }
 
 /*
- * wait_for_events(after_position bigint, timeout interval) returns bigint
+ * The row that a procedure with one output argument returns.
+ */
+static Datum
+form_result(int64 settled)
+{
+	TupleDesc	descriptor = CreateTemplateTupleDesc(1);
+	Datum		value = Int64GetDatum(settled);
+	bool		isnull = settled == 0;
+
+	TupleDescInitEntry(descriptor, 1, "settled_position", INT8OID, -1, 0);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+}
+
+/*
+ * wait_for_events(after_position bigint, timeout interval,
+ *				   INOUT settled_position bigint)
  *
- * The settled position, as soon as it is behind "after_position"; null when it
- * is not within the timeout.
+ * Sets "settled_position" to the settled position, as soon as that is behind
+ * "after_position"; to null when it is not within the timeout.
  */
 Datum
 eventstore_wait_for_events(PG_FUNCTION_ARGS)
@@ -199,17 +217,16 @@ eventstore_wait_for_events(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	int64		settled;
 
-	check_isolation();
-	check_statement();
+	check_context(fcinfo);
+	begin_anew();
+	XactIsoLevel = XACT_READ_COMMITTED; /* else it would keep a snapshot */
 	context = AllocSetContextCreate(CurrentMemoryContext, "eventstore look",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	settled = wait_for_events(after_position, deadline, find_news(), context);
+	settled = wait_for_events(after_position, deadline, context);
 	ConditionVariableCancelSleep();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-
-	if (settled == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(settled);
+	begin_anew();				/* as the caller expects it */
+	return form_result(settled);
 }

@@ -14,6 +14,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
@@ -58,13 +59,15 @@ wait_point_is_set(const char *name)
 }
 
 /*
- * Stop here for as long as another session holds the point's advisory lock.
+ * Stop here for as long as another session holds the point's advisory lock,
+ * whatever lock_timeout says.
  */
 void
 es_wait_point_reach(const char *name)
 {
 	LOCKTAG		tag;
 	int64		key;
+	int			lock_timeout = LockTimeout;
 
 	if (!wait_point_is_set(name))
 		return;
@@ -72,7 +75,9 @@ es_wait_point_reach(const char *name)
 	key = DatumGetInt32(hash_any((const unsigned char *) name, strlen(name)));
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
 						 (uint32) (key >> 32), (uint32) key, 1);
+	LockTimeout = 0;
 	(void) LockAcquire(&tag, ShareLock, false, false);
+	LockTimeout = lock_timeout;
 	LockRelease(&tag, ShareLock, false);
 }
 

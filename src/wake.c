@@ -1,150 +1,48 @@
 /*-------------------------------------------------------------------------
  *
  * wake.c
- *	  The shared memory through which appenders wake the worker of their
- *	  database, and the starting and stopping of workers.
+ *	  How appenders wake the worker of their database, and how workers are
+ *	  started and ended.
  *
- * There is none of this unless the library is preloaded.  Each database in
- * use has a slot, taken at its first append or wait and given back when the
- * database is dropped; so who is connected to a database can keep a pointer to
- * its slot.
+ * An appender must not pay for the wake-up, and nothing may be lost by it.
+ * Before its commit it counts itself in the slot's "ncommitting", and then
+ * looks whether the slot is its database's and a worker runs.  Who takes a slot
+ * over, and a worker that wants to go, says so first and looks at "ncommitting"
+ * then.  Each has a full barrier in between, so one of them sees the other: a
+ * worker that runs before a commit is there after it.  If none runs, not even
+ * yet, the transaction sends a NOTIFY of its own.
  *
- * An appender must not pay for the wake-up.  After its commit it counts up
- * "nappends", and only then looks whether the worker sleeps; the worker says
- * that it is going to sleep, and only then looks at "nappends" once more.
- * Each has a full barrier in between, so one of them sees the other.  While
- * the worker is awake, which it stays a moment after each NOTIFY, an appender
- * sets no latch.  In the same way a worker that stops first says so and then
- * looks whether something came meanwhile; if so it registers a successor.
+ * When the commit can be seen by everybody, the appender counts up "nappends"
+ * and sets the worker's latch, which costs no system call while the worker is
+ * awake; and that is what it is for some time after each NOTIFY.
  *
- * The lock is taken for slots and for starting and stopping only.  States go
- * NONE, STARTING (registered), RUNNING, NONE.  A worker that was registered
- * may never come (its process could not be forked), so that STARTING counts
- * for START_PATIENCE only.
+ * States go NONE, STARTING, CONNECTING, RUNNING, NONE.  Nobody counts on a worker
+ * before it runs: its registration may not be heeded, and its connection may
+ * wait for a command that wants the database for itself.  A worker that is
+ * terminated is restarted by the postmaster, in the place that it has, so that
+ * there is a successor when all other places are taken; if nothing was left to
+ * do, that one finds the state NONE and goes at once.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "eventstore.h"
+#include "wait_point.h"
 #include "wake.h"
 
-#define TRANCHE_NAME "eventstore"
-
 /* Microseconds */
-#define START_PATIENCE	(10 * USECS_PER_SEC)
-#define RETRY_AFTER		(5 * USECS_PER_SEC)
-#define STOP_PATIENCE	USECS_PER_SEC
+#define RETRY_AFTER			(5 * USECS_PER_SEC)
+#define RETRY_FAILED_AFTER	(30 * USECS_PER_SEC)
 
-typedef struct EsWake
-{
-	LWLock	   *lock;
-	pg_atomic_uint32 has_warned;	/* that all slots are in use */
-	int			nslots;
-	EsWakeSlot	slots[FLEXIBLE_ARRAY_MEMBER];
-} EsWake;
-
-static EsWake *wake = NULL;
-static bool is_installed = false;
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
-
-/* ---- shared memory ---- */
-
-/*
- * More databases than there can be workers: some may have none just now, or
- * only sessions that wait for events.
- */
-static int
-count_slots(void)
-{
-	return Max(64, 2 * max_worker_processes);
-}
-
-static Size
-wake_size(void)
-{
-	return add_size(offsetof(EsWake, slots), mul_size(count_slots(), sizeof(EsWakeSlot)));
-}
-
-static void
-request_memory(void)
-{
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(wake_size());
-	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
-}
-
-static void
-init_slot(EsWakeSlot *slot)
-{
-	pg_atomic_init_u32(&slot->database, InvalidOid);
-	pg_atomic_init_u64(&slot->nappends, 0);
-	pg_atomic_init_u32(&slot->nrequests, 0);
-	pg_atomic_init_u64(&slot->position, 0);
-	pg_atomic_init_u32(&slot->worker_state, ES_WORKER_NONE);
-	pg_atomic_init_u32(&slot->worker_proc, 0);
-	pg_atomic_init_u32(&slot->worker_pid, 0);
-	pg_atomic_init_u32(&slot->worker_sleeps, 0);
-	pg_atomic_init_u64(&slot->started_at, 0);
-	pg_atomic_init_u64(&slot->retry_at, 0);
-	pg_atomic_init_u32(&slot->has_warned, false);
-	pg_atomic_init_u32(&slot->nholds, 0);
-	ConditionVariableInit(&slot->waiters);
-}
-
-static void
-attach_memory(void)
-{
-	bool		found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	wake = ShmemInitStruct("eventstore wake-ups", wake_size(), &found);
-	if (!found)
-	{
-		wake->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
-		pg_atomic_init_u32(&wake->has_warned, false);
-		wake->nslots = count_slots();
-		for (int i = 0; i < wake->nslots; i++)
-			init_slot(&wake->slots[i]);
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-/*
- * Called when the library is preloaded.
- */
-void
-es_wake_install(void)
-{
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_memory;
-	is_installed = true;
-}
-
-bool
-es_wake_is_installed(void)
-{
-	return is_installed;
-}
+#define RESTART_AFTER	1		/* seconds */
 
 uint32
 es_wake_wait_event(EsWaitEvent event)
@@ -153,7 +51,6 @@ es_wake_wait_event(EsWaitEvent event)
 		[ES_WAIT_FOR_EVENTS] = "EventstoreWaitForEvents",
 		[ES_WAIT_WORKER_MAIN] = "EventstoreWorkerMain",
 		[ES_WAIT_WORKER_PAUSE] = "EventstoreWorkerPause",
-		[ES_WAIT_WORKER_STOP] = "EventstoreWorkerStop",
 	};
 	static uint32 known[ES_WAIT_EVENTS];
 
@@ -162,104 +59,27 @@ es_wake_wait_event(EsWaitEvent event)
 	return known[event];
 }
 
-/* ---- slots ---- */
-
-/*
- * The slot of a database; the caller holds the lock.
- */
-static EsWakeSlot *
-find_slot(Oid database)
+static EsWorkerState
+worker_state(EsSlot *slot)
 {
-	for (int i = 0; i < wake->nslots; i++)
-	{
-		if (pg_atomic_read_u32(&wake->slots[i].database) == database)
-			return &wake->slots[i];
-	}
-	return NULL;
-}
-
-/*
- * A slot that nobody uses; the caller holds the lock.
- */
-static EsWakeSlot *
-find_free_slot(void)
-{
-	for (int i = 0; i < wake->nslots; i++)
-	{
-		if (!OidIsValid(pg_atomic_read_u32(&wake->slots[i].database)) &&
-			pg_atomic_read_u32(&wake->slots[i].nholds) == 0)
-			return &wake->slots[i];
-	}
-	return NULL;
-}
-
-/*
- * The slot of a database, NULL when it has none.
- */
-EsWakeSlot *
-es_wake_find_slot(Oid database)
-{
-	EsWakeSlot *slot;
-
-	if (wake == NULL || !OidIsValid(database))
-		return NULL;
-	LWLockAcquire(wake->lock, LW_SHARED);
-	slot = find_slot(database);
-	LWLockRelease(wake->lock);
-	return slot;
-}
-
-/*
- * The slot of this database, taken if need be; NULL when all are in use, or
- * when the library was not preloaded.
- */
-EsWakeSlot *
-es_wake_get_slot(void)
-{
-	static EsWakeSlot *mine = NULL;
-
-	if (mine != NULL || wake == NULL)
-		return mine;
-
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	mine = find_slot(MyDatabaseId);
-	if (mine == NULL && (mine = find_free_slot()) != NULL)
-	{
-		init_slot(mine);
-		pg_atomic_write_u32(&mine->database, MyDatabaseId);
-	}
-	LWLockRelease(wake->lock);
-	return mine;
-}
-
-/*
- * Release a slot that the caller holds, and give it back: its database was
- * dropped.
- */
-void
-es_wake_free_slot(EsWakeSlot *slot)
-{
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&slot->database, InvalidOid);
-	pg_atomic_fetch_sub_u32(&slot->nholds, 1);
-	LWLockRelease(wake->lock);
+	return (EsWorkerState) pg_atomic_read_u32(&slot->worker_state);
 }
 
 /* ---- starting a worker ---- */
 
 static bool
-register_worker(EsWakeSlot *slot)
+register_worker(Oid database)
 {
 	BackgroundWorker worker = {0};
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
+		ES_BGWORKER_INTERRUPTIBLE;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = Int32GetDatum(slot - wake->slots);
+	worker.bgw_restart_time = RESTART_AFTER;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	snprintf(worker.bgw_library_name, BGW_MAXLEN, "eventstore");
 	snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_worker_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "eventstore worker for database %u",
-			 pg_atomic_read_u32(&slot->database));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "eventstore worker for database %u", database);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "eventstore worker");
 
 	/* Without a handle this raises no error. */
@@ -267,34 +87,20 @@ register_worker(EsWakeSlot *slot)
 }
 
 /*
- * See to it that the database has a worker, running or on its way.  Raises no
- * error; the caller holds the lock.
+ * See to it that there is a worker, running or on its way.  Raises no error;
+ * the caller holds the lock.
  */
 static bool
-start_worker(EsWakeSlot *slot)
+start_worker(EsSlot *slot)
 {
 	uint64		now = GetCurrentTimestamp();
 
-	if (!OidIsValid(pg_atomic_read_u32(&slot->database)) ||
-		pg_atomic_read_u32(&slot->nholds) > 0)
+	if (es_slot_has_worker(slot))
+		return true;
+	if (now < pg_atomic_read_u64(&slot->retry_at))
 		return false;
-	switch ((EsWorkerState) pg_atomic_read_u32(&slot->worker_state))
+	if (!register_worker(pg_atomic_read_u32(&slot->database)))
 	{
-		case ES_WORKER_RUNNING:
-			return true;
-		case ES_WORKER_STARTING:
-			if (now < pg_atomic_read_u64(&slot->started_at) + START_PATIENCE)
-				return true;
-			break;
-		case ES_WORKER_NONE:
-			if (now < pg_atomic_read_u64(&slot->retry_at))
-				return false;
-			break;
-	}
-
-	if (!register_worker(slot))
-	{
-		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_NONE);
 		pg_atomic_write_u64(&slot->retry_at, now + RETRY_AFTER);
 		return false;
 	}
@@ -304,257 +110,294 @@ start_worker(EsWakeSlot *slot)
 }
 
 /*
- * Is it known, without the lock, that there is no worker and won't be one?
+ * Get this database a slot and start its worker.  Raises no error; the caller
+ * holds the lock.
+ */
+static EsOutage
+start_my_worker(EsSlot **slot)
+{
+	*slot = es_slot_get(MyDatabaseId);
+	if (*slot == NULL)
+		return ES_OUT_OF_SLOTS;
+	return start_worker(*slot) ? ES_NO_OUTAGE : ES_OUT_OF_WORKERS;
+}
+
+static void
+tell_of_outage(EsOutage outage)
+{
+	static const char *const details[ES_OUTAGES] = {
+		[ES_OUT_OF_MEMORY] = "There is no shared memory left for it.",
+		[ES_OUT_OF_SLOTS] = "Too many databases have event stores in use.",
+		[ES_OUT_OF_WORKERS] = "All background worker processes are in use, or it has just failed.",
+	};
+	static const char *const hints[ES_OUTAGES] = {
+		[ES_OUT_OF_MEMORY] = "Consider increasing \"max_locks_per_transaction\", which reserves shared memory, and restart the server.",
+		[ES_OUT_OF_SLOTS] = "Consider spreading the databases over several servers.",
+		[ES_OUT_OF_WORKERS] = "Consider increasing \"max_worker_processes\", or see the server's log.",
+	};
+
+	if (es_slots_may_tell(outage))
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("the event store has no background worker"),
+				 errdetail("%s Until there is one, appends send their own notifications, which makes concurrent ones slower.",
+						   details[outage]),
+				 errhint("%s", hints[outage])));
+}
+
+/* ---- appenders ---- */
+
+/* The slot that this transaction has counted itself in, and who announces it. */
+static EsSlot *committing_in = NULL;
+static bool is_for_worker = false;
+
+static bool
+is_mine(EsSlot *slot)
+{
+	return slot != NULL && pg_atomic_read_u32(&slot->database) == MyDatabaseId;
+}
+
+/*
+ * Count this transaction in the slot, without the lock.  The slot may turn out
+ * to be another database's by now.
  */
 static bool
-is_known_outage(EsWakeSlot *slot)
+count_in(EsSlot *slot)
 {
-	return pg_atomic_read_u32(&slot->has_warned) &&
-		(uint64) GetCurrentTimestamp() < pg_atomic_read_u64(&slot->retry_at);
-}
-
-static void
-warn_of_outage(void)
-{
-	ereport(WARNING,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("the event store's background worker could not be started"),
-			 errdetail("Until it can, appends to this database send their own notifications."),
-			 errhint("Consider increasing the configuration parameter \"max_worker_processes\".")));
-}
-
-/*
- * See to it that this database has a worker, running or on its way, and return
- * the slot; or NULL.  If it can't have one, say so once, until it has had one
- * again.
- */
-EsWakeSlot *
-es_wake_ensure_worker(void)
-{
-	EsWakeSlot *slot = es_wake_get_slot();
-	bool		has_worker;
-	bool		is_outage;
-
 	if (slot == NULL)
+		return false;
+	pg_atomic_fetch_add_u32(&slot->ncommitting, 1);
+	if (is_mine(slot))
 	{
-		if (!pg_atomic_exchange_u32(&wake->has_warned, true))
-			warn_of_outage();
-		return NULL;
+		committing_in = slot;
+		return true;
 	}
-	if (pg_atomic_read_u32(&slot->worker_state) == ES_WORKER_RUNNING)
-		return slot;
-	if (is_known_outage(slot))
-		return NULL;
-
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	has_worker = start_worker(slot);
-	is_outage = !has_worker && pg_atomic_read_u32(&slot->nholds) == 0;
-	LWLockRelease(wake->lock);
-
-	if (is_outage && !pg_atomic_exchange_u32(&slot->has_warned, true))
-		warn_of_outage();
-	return has_worker ? slot : NULL;
+	pg_atomic_fetch_sub_u32(&slot->ncommitting, 1);
+	return false;
 }
 
-/* ---- waking a worker ---- */
+/*
+ * The transaction is about to commit, or to be prepared, and has appended.
+ * Returns whether a worker will announce that.
+ */
+bool
+es_wake_begin_commit(void)
+{
+	EsOutage	outage = ES_OUT_OF_MEMORY;
+
+	Assert(committing_in == NULL);
+	is_for_worker = count_in(es_slot_known()) &&
+		worker_state(committing_in) == ES_WORKER_RUNNING;
+	if (!is_for_worker && es_slots_attach())
+	{
+		EsSlot	   *slot;
+
+		es_slots_lock();
+		outage = start_my_worker(&slot);
+		if (committing_in != NULL || count_in(slot))
+			is_for_worker = worker_state(committing_in) == ES_WORKER_RUNNING;
+		es_slots_unlock();
+	}
+	if (!is_for_worker && outage != ES_NO_OUTAGE)
+		tell_of_outage(outage);
+	ES_WAIT_POINT("commit-begun");
+	return is_for_worker;
+}
+
+static void
+set_latch(EsSlot *slot)
+{
+	SetLatch(&GetPGProcByNumber(pg_atomic_read_u32(&slot->worker_proc))->procLatch);
+}
 
 /*
- * Wake the worker, or start one.  Raises no error.
+ * Wake the worker, or start one; where there is none yet, those who wait for
+ * events are woken from here.  Raises no error; the slot can't be taken over.
  */
 static void
-wake_worker(EsWakeSlot *slot)
+wake_worker(EsSlot *slot)
 {
-	if (pg_atomic_read_u32(&slot->worker_state) == ES_WORKER_RUNNING)
+	if (worker_state(slot) == ES_WORKER_RUNNING)
 	{
-		if (pg_atomic_read_u32(&slot->worker_sleeps) &&
-			pg_atomic_exchange_u32(&slot->worker_sleeps, false))
-			SetLatch(&GetPGProcByNumber(pg_atomic_read_u32(&slot->worker_proc))->procLatch);
+		set_latch(slot);
+		return;
 	}
-	else
-	{
-		LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-		(void) start_worker(slot);
-		LWLockRelease(wake->lock);
-	}
+	ConditionVariableBroadcast(&slot->waiters);
+	es_slots_lock();
+	(void) start_worker(slot);
+	es_slots_unlock();
 }
 
 /*
- * A transaction was committed whose last event is at "position".  Raises no
- * error.
+ * The transaction has ended, or was prepared.  If it has announced its appends
+ * itself, or has yet to be decided, the worker is to look all the same: what is
+ * settled, and what remains open?  Raises no error.
  */
 void
-es_wake_publish(EsWakeSlot *slot, int64 position)
+es_wake_end_commit(EsCommitEnd end)
 {
-	uint64		highest = pg_atomic_read_u64(&slot->position);
-
-	while (highest < position &&
-		   !pg_atomic_compare_exchange_u64(&slot->position, &highest, position))
-		 /* try again */ ;
-	pg_atomic_fetch_add_u64(&slot->nappends, 1);
-	wake_worker(slot);
-}
-
-/*
- * Something has changed that is no append: let the worker look.  Raises no
- * error.
- */
-void
-es_wake_request_look(EsWakeSlot *slot)
-{
-	pg_atomic_fetch_add_u32(&slot->nrequests, 1);
-	wake_worker(slot);
-}
-
-/*
- * The store was dropped: positions begin anew, and the worker can go.  The
- * caller still holds the lock on the events table that keeps appenders away.
- * Raises no error.
- */
-void
-es_wake_store_dropped(Oid database)
-{
-	EsWakeSlot *slot = es_wake_find_slot(database);
+	EsSlot	   *slot = committing_in;
 
 	if (slot == NULL)
 		return;
-	pg_atomic_write_u64(&slot->position, 0);
-	if (pg_atomic_read_u32(&slot->worker_state) != ES_WORKER_NONE)
-		es_wake_request_look(slot);
+	if (end == ES_COMMITTED && is_for_worker)
+		pg_atomic_fetch_add_u64(&slot->nappends, 1);
+	else if (end != ES_ABORTED)
+		pg_atomic_fetch_add_u32(&slot->nrequests, 1);
+	if (end != ES_ABORTED)
+		wake_worker(slot);
+	pg_atomic_fetch_sub_u32(&slot->ncommitting, 1);
+	committing_in = NULL;
 }
 
-/* ---- keeping workers away ---- */
+/* ---- others ---- */
 
 /*
- * Let no worker run in this database, and ask the one that does to stop.
- * Returns whether there was one.
+ * Something has changed that is no append, or was missed: let the worker look,
+ * or start one.  Returns whether one runs.  Raises no error.
  */
 bool
-es_wake_hold(EsWakeSlot *slot)
+es_wake_request_look(void)
 {
-	bool		has_worker;
+	EsSlot	   *slot;
+	bool		is_running = false;
 
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	pg_atomic_fetch_add_u32(&slot->nholds, 1);
-	has_worker = pg_atomic_read_u32(&slot->worker_state) != ES_WORKER_NONE;
-	if (pg_atomic_read_u32(&slot->worker_state) == ES_WORKER_RUNNING)
-		SetLatch(&GetPGProcByNumber(pg_atomic_read_u32(&slot->worker_proc))->procLatch);
-	LWLockRelease(wake->lock);
-	return has_worker;
+	if (!es_slots_attach())
+		return false;
+
+	es_slots_lock();
+	if (start_my_worker(&slot) == ES_NO_OUTAGE)
+	{
+		pg_atomic_fetch_add_u32(&slot->nrequests, 1);
+		is_running = worker_state(slot) == ES_WORKER_RUNNING;
+		if (is_running)
+			set_latch(slot);
+	}
+	es_slots_unlock();
+	return is_running;
 }
 
 /*
- * Let workers run again.  Raises no error.
+ * A reader has stopped in front of a position that is not settled: somebody is
+ * to say when it is.  Raises no error.
  */
 void
-es_wake_release(EsWakeSlot *slot, bool restart)
+es_wake_request_watch(void)
 {
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	pg_atomic_fetch_sub_u32(&slot->nholds, 1);
-	if (restart)
-		(void) start_worker(slot);
-	LWLockRelease(wake->lock);
+	EsSlot	   *slot = es_slot_known();
+
+	if (is_mine(slot) && worker_state(slot) == ES_WORKER_RUNNING &&
+		pg_atomic_read_u32(&slot->is_watching))
+		return;
+	(void) es_wake_request_look();
 }
 
 /*
- * Has the worker stopped?  One that takes its time is told to terminate.
+ * What the worker signals when there is something new; NULL where there is no
+ * slot.
  */
-static bool
-worker_has_stopped(EsWakeSlot *slot, bool is_late)
+ConditionVariable *
+es_wake_find_waiters(void)
 {
-	bool		has_stopped = false;
+	EsSlot	   *slot = es_slot_known();
 
-	LWLockAcquire(wake->lock, LW_SHARED);
-	switch ((EsWorkerState) pg_atomic_read_u32(&slot->worker_state))
+	if (!is_mine(slot))
 	{
-		case ES_WORKER_NONE:
-			has_stopped = true;
-			break;
-		case ES_WORKER_STARTING:
-			has_stopped = (uint64) GetCurrentTimestamp() >=
-				pg_atomic_read_u64(&slot->started_at) + START_PATIENCE;
-			break;
-		case ES_WORKER_RUNNING:
-			/* It takes the lock to stop, so the process is still its. */
-			if (is_late)
-				(void) kill(pg_atomic_read_u32(&slot->worker_pid), SIGTERM);
-			break;
+		if (!es_slots_attach())
+			return NULL;
+		es_slots_lock();
+		slot = es_slot_get(MyDatabaseId);
+		es_slots_unlock();
 	}
-	LWLockRelease(wake->lock);
-	return has_stopped;
-}
-
-/*
- * Wait for the end of the worker that es_wake_hold() asked to stop.
- */
-void
-es_wake_wait_until_stopped(EsWakeSlot *slot)
-{
-	TimestampTz asked_at = GetCurrentTimestamp();
-
-	while (!worker_has_stopped(slot, GetCurrentTimestamp() > asked_at + STOP_PATIENCE))
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
-						 es_wake_wait_event(ES_WAIT_WORKER_STOP));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	return slot != NULL ? &slot->waiters : NULL;
 }
 
 /* ---- the worker's side ---- */
 
 /*
- * A worker begins.  Returns its slot, or NULL if it is not wanted any more.
+ * A worker's process begins.  Returns its slot, or NULL if it is not wanted.
  */
-EsWakeSlot *
-es_wake_claim(Datum slot_number)
+EsSlot *
+es_wake_claim(Oid database)
 {
-	EsWakeSlot *slot = &wake->slots[DatumGetInt32(slot_number)];
-	bool		is_wanted;
+	EsSlot	   *slot;
 
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	is_wanted = pg_atomic_read_u32(&slot->worker_state) == ES_WORKER_STARTING;
-	if (is_wanted && pg_atomic_read_u32(&slot->nholds) > 0)
-	{
-		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_NONE);
-		is_wanted = false;
-	}
-	if (is_wanted)
+	if (!es_slots_attach())
+		return NULL;
+
+	es_slots_lock();
+	slot = es_slot_find(database);
+	if (slot != NULL && worker_state(slot) == ES_WORKER_STARTING)
 	{
 		pg_atomic_write_u32(&slot->worker_proc, ES_MY_PROC_NUMBER);
-		pg_atomic_write_u32(&slot->worker_pid, MyProcPid);
-		pg_atomic_write_u32(&slot->worker_sleeps, false);
-		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_RUNNING);
+		pg_atomic_write_u32(&slot->is_watching, false);
+		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_CONNECTING);
 	}
-	LWLockRelease(wake->lock);
-	return is_wanted ? slot : NULL;
+	else
+		slot = NULL;
+	es_slots_unlock();
+	return slot;
 }
 
 /*
- * The worker has connected to its database: the outage, if there was one, is
- * over.
+ * The worker is in its database: from here on, appenders count on it.
  */
 void
-es_wake_worker_started(EsWakeSlot *slot)
+es_wake_worker_runs(EsSlot *slot)
 {
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&slot->has_warned, false);
-	LWLockRelease(wake->lock);
+	es_slots_lock();
+	pg_atomic_write_u32(&slot->worker_state, ES_WORKER_RUNNING);
+	es_slots_unlock();
+}
+
+static bool
+has_news(EsSlot *slot)
+{
+	return pg_atomic_read_u64(&slot->nappends) != pg_atomic_read_u64(&slot->nannounced);
 }
 
 /*
- * The worker has left its database.  If it did not get into it, appenders had
- * better leave it for a while; if it was told to go with work left, or an
- * append came meanwhile, another one goes on.
+ * The worker has nothing to do and wants to go.  Returns false if it is wanted
+ * after all, also by a request that is not among the "nrequests" that it knows
+ * of.
  */
-void
-es_wake_worker_stopped(EsWakeSlot *slot, bool was_connected, uint64 nappends_done,
-					   bool has_work)
+bool
+es_wake_retire(EsSlot *slot, uint32 nrequests)
 {
-	LWLockAcquire(wake->lock, LW_EXCLUSIVE);
+	bool		may_go;
+
+	es_slots_lock();
 	pg_atomic_exchange_u32(&slot->worker_state, ES_WORKER_NONE);
-	if (!was_connected)
-		pg_atomic_write_u64(&slot->retry_at, GetCurrentTimestamp() + RETRY_AFTER);
-	else if (has_work || pg_atomic_read_u64(&slot->nappends) != nappends_done)
-		(void) start_worker(slot);
-	LWLockRelease(wake->lock);
+	may_go = pg_atomic_read_u32(&slot->ncommitting) == 0 && !has_news(slot) &&
+		pg_atomic_read_u32(&slot->nrequests) == nrequests;
+	if (!may_go)
+		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_RUNNING);
+	es_slots_unlock();
+	return may_go;
+}
+
+/*
+ * The worker goes, wanted or not.  If it has failed, nobody is to count on one
+ * for a while, and nothing is kept for it: the next one begins by announcing
+ * whatever is there.  Else it comes back, if it has work or somebody may count
+ * on it.
+ */
+void
+es_wake_worker_died(EsSlot *slot, bool has_failed, bool has_work)
+{
+	uint64		now = GetCurrentTimestamp();
+
+	es_slots_lock();
+	pg_atomic_exchange_u32(&slot->worker_state, ES_WORKER_NONE);
+	if (has_failed)
+	{
+		pg_atomic_write_u64(&slot->retry_at, now + RETRY_FAILED_AFTER);
+		pg_atomic_write_u64(&slot->nannounced, pg_atomic_read_u64(&slot->nappends));
+	}
+	else if (has_work || has_news(slot) || pg_atomic_read_u32(&slot->ncommitting) > 0)
+	{
+		pg_atomic_write_u64(&slot->started_at, now);
+		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_STARTING);
+	}
+	es_slots_unlock();
 }

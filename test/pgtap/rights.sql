@@ -102,7 +102,6 @@ INSERT INTO statements VALUES
 	('read', 'SELECT FROM eventstore.read_event(gen_random_uuid())'),
 	('read', 'SELECT eventstore.stream_version(''A-1'')'),
 	('read', 'SELECT eventstore.settled_position()'),
-	('read', 'SELECT eventstore.wait_for_events(0, ''0'')'),
 	('read', 'SELECT FROM eventstore.events'),
 	('read', 'SELECT FROM eventstore.events_jsonb'),
 	('read', 'SELECT FROM eventstore.replication_status'),

@@ -335,7 +335,7 @@ SELECT set_eq(
 	  ('read_event', 'event_id uuid', 'SETOF eventstore.events'),
 	  ('stream_version', 'stream_id text', 'bigint'),
 	  ('settled_position', 'after_position bigint DEFAULT 0', 'bigint'),
-	  ('wait_for_events', 'after_position bigint, timeout interval DEFAULT ''00:00:30''::interval', 'bigint'),
+	  ('wait_for_events', 'IN after_position bigint, IN timeout interval DEFAULT ''00:00:30''::interval, INOUT settled_position bigint DEFAULT NULL::bigint', NULL),
 	  ('advance_watermark', '', 'bigint'),
 	  ('continue_positions', 'above_position bigint DEFAULT NULL::bigint', 'bigint'),
 	  ('rewritten_positions', '', 'SETOF bigint'),

@@ -1,25 +1,24 @@
 --
--- Notifications by the appending transaction, and wait_for_events()
+-- Notifications, and wait_for_events()
 --
 CREATE EXTENSION eventstore;
 SELECT eventstore.uuid_v7() IS NOT NULL AS library_is_loaded;
 
--- The names and the default, without preloading
+-- The names and the default
 SHOW eventstore.notify;
-SET eventstore.notify = 'worker';
-\echo :SQLSTATE
 SET eventstore.notify = 'perhaps';
 SHOW eventstore.notify;
 SET eventstore.notify = off;
-SET eventstore.notify = transaction;
+SET eventstore.notify = worker;
 SET eventstore.watermark_interval = 1;
 \echo :SQLSTATE
 SELECT min_val, max_val FROM pg_settings WHERE name = 'eventstore.watermark_interval';
 
 --
--- What is announced.  psql would print a process id with each notification,
--- so another session shows them.
+-- What the appending transaction announces itself.  psql would print a process
+-- id with each notification, so another session shows them.
 --
+SET eventstore.notify = transaction;
 CREATE EXTENSION dblink;
 SELECT format('host=%L port=%s user=%I dbname=%I',
 			  split_part(current_setting('unix_socket_directories'), ', ', 1),
@@ -127,71 +126,100 @@ SELECT * FROM heard();
 DROP TRIGGER again ON eventstore.events;
 DROP FUNCTION append_again();
 
+RESET eventstore.notify;
+
 --
 -- wait_for_events()
 --
-SELECT eventstore.settled_position() AS settled \gset
-SELECT eventstore.wait_for_events(0) = :settled AS at_once;
-SELECT eventstore.wait_for_events(:settled - 1, '0') = :settled AS at_once;
-SELECT eventstore.wait_for_events(:settled, '0');
-SELECT eventstore.wait_for_events(:settled, '0.2 s');
-SELECT eventstore.wait_for_events(9223372036854775807, '1 ms');
-SELECT eventstore.wait_for_events(0, '100000000 days') = :settled AS at_once;
-SELECT eventstore.wait_for_events(0, '-1 day 24:00:00') = :settled AS at_once;
+SELECT eventstore.settled_position() AS settled, eventstore.settled_position() - 1 AS before \gset
+CALL eventstore.wait_for_events(0) \gset now_
+SELECT :now_settled_position = :settled AS at_once;
+CALL eventstore.wait_for_events(after_position => :before, timeout => '0') \gset now_
+SELECT :now_settled_position = :settled AS at_once;
+CALL eventstore.wait_for_events(:settled, '0');
+CALL eventstore.wait_for_events(:settled, '0.2 s');
+CALL eventstore.wait_for_events(9223372036854775807, '1 ms');
+CALL eventstore.wait_for_events(0, '100000000 days') \gset now_
+SELECT :now_settled_position = :settled AS at_once;
+CALL eventstore.wait_for_events(0, '-1 day 24:00:00') \gset now_
+SELECT :now_settled_position = :settled AS at_once;
 
--- The statement that appends would wait for itself.
-SELECT eventstore.wait_for_events(:settled)
-FROM eventstore.append_event('Wait-1', 'T', '1');
-\echo :SQLSTATE
-SELECT eventstore.wait_for_events(NULL);
-SELECT eventstore.wait_for_events(-1);
-SELECT eventstore.wait_for_events(0, NULL);
-SELECT eventstore.wait_for_events(0, '-1 ms');
-SELECT eventstore.wait_for_events(0, '1 month');
-SELECT eventstore.wait_for_events(0, '1 year -360 days');
-SELECT eventstore.wait_for_events(0, '2147483647 days 2562047788 hours');
+CALL eventstore.wait_for_events(NULL);
+CALL eventstore.wait_for_events(-1);
+CALL eventstore.wait_for_events(0, NULL);
+CALL eventstore.wait_for_events(0, '-1 ms');
+CALL eventstore.wait_for_events(0, '1 month');
+CALL eventstore.wait_for_events(0, '1 year -360 days');
+CALL eventstore.wait_for_events(0, '2147483647 days 2562047788 hours');
 
--- A transaction that keeps its snapshot could not read what it waited for.
-BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT eventstore.wait_for_events(0);
-\echo :SQLSTATE
-ROLLBACK;
-BEGIN ISOLATION LEVEL SERIALIZABLE;
-SELECT eventstore.wait_for_events(0);
-ROLLBACK;
--- In a read-only one it can wait; and for what it has appended itself.
-BEGIN READ ONLY;
-SELECT eventstore.wait_for_events(0) = :settled AS at_once;
-COMMIT;
+-- It can't let go of the snapshots and locks of a transaction block.
 BEGIN;
-SELECT last_position FROM eventstore.append_event('Order-1', 'T', '20') \gset
-SELECT eventstore.wait_for_events(:settled) = :last_position AS at_once;
+SELECT last_position FROM eventstore.append_event('Order-1', 'T', '21');
+CALL eventstore.wait_for_events(0);
+\echo :SQLSTATE
 ROLLBACK;
+CREATE FUNCTION wait() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	settled bigint;
+BEGIN
+	CALL eventstore.wait_for_events(0, '0', settled);
+END
+$$;
+SELECT wait();
+DROP FUNCTION wait();
+-- A procedure can be a loop around it, whatever the isolation level; what it
+-- has done before is committed.
+SET default_transaction_isolation = serializable;
+DO $$
+DECLARE
+	settled bigint := 0;
+	last bigint;
+	n int;
+BEGIN
+	FOR i IN 1 .. 3 LOOP
+		SELECT last_position INTO last FROM eventstore.append_event('Wait-1', 'T', '1');
+		CALL eventstore.wait_for_events(settled, '10 s', settled);
+		SELECT count(*) INTO n FROM eventstore.read_stream('Wait-1');
+		RAISE NOTICE 'settled up to the last: %, events: %, isolation: %',
+			settled = last, n, current_setting('transaction_isolation');
+	END LOOP;
+	CALL eventstore.wait_for_events(settled, '1 ms', settled);
+	RAISE NOTICE 'nothing new: %', settled;
+END
+$$;
+RESET default_transaction_isolation;
+SET default_transaction_read_only = on;
+CALL eventstore.wait_for_events(0) \gset now_
+SELECT :now_settled_position > :settled AS at_once;
+RESET default_transaction_read_only;
+SELECT eventstore.settled_position() AS settled \gset
 
 -- It can be cancelled.
 SET statement_timeout = '100ms';
-SELECT eventstore.wait_for_events(:settled);
+CALL eventstore.wait_for_events(:settled);
 RESET statement_timeout;
 
 -- It needs the rights of a reader.
 CREATE ROLE regress_es_waiter;
 SET ROLE regress_es_waiter;
-SELECT eventstore.wait_for_events(0);
+CALL eventstore.wait_for_events(0);
 RESET ROLE;
 GRANT USAGE ON SCHEMA eventstore TO regress_es_waiter;
-GRANT EXECUTE ON FUNCTION eventstore.wait_for_events TO regress_es_waiter;
+GRANT EXECUTE ON PROCEDURE eventstore.wait_for_events TO regress_es_waiter;
 SET ROLE regress_es_waiter;
-SELECT eventstore.wait_for_events(0);
+CALL eventstore.wait_for_events(0);
 RESET ROLE;
 SELECT eventstore.grant_reader('regress_es_waiter');
 SET ROLE regress_es_waiter;
-SELECT eventstore.wait_for_events(0) = :settled AS at_once;
+CALL eventstore.wait_for_events(0) \gset now_
+SELECT :now_settled_position = :settled AS at_once;
 RESET ROLE;
 
 -- Another session commits while this one waits.
 SELECT dblink_send_query('listener', $$
 	SELECT pg_sleep(0.2), last_position FROM eventstore.append_event('Order-9', 'T', '1')$$);
-SELECT eventstore.wait_for_events(:settled, '60 s') > :settled AS woken;
+CALL eventstore.wait_for_events(:settled, '60 s') \gset now_
+SELECT :now_settled_position > :settled AS woken;
 SELECT count(*) FROM dblink_get_result('listener') AS r (slept text, last_position bigint);
 SELECT count(*) FROM dblink_get_result('listener') AS r (slept text, last_position bigint);
 
@@ -199,7 +227,7 @@ SELECT count(*) FROM dblink_get_result('listener') AS r (slept text, last_positi
 SELECT eventstore.settled_position() AS settled \gset
 SELECT dblink_send_query('listener', $$
 	SELECT pg_sleep(0.2); DROP EXTENSION eventstore$$);
-SELECT eventstore.wait_for_events(:settled, '60 s');
+CALL eventstore.wait_for_events(:settled, '60 s');
 \echo :SQLSTATE
 SELECT dblink_disconnect('listener');
 

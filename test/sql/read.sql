@@ -3,6 +3,8 @@
 --
 
 CREATE EXTENSION eventstore;
+-- No worker is to advance the watermark meanwhile.
+SET eventstore.notify = off;
 
 SELECT last_position FROM eventstore.append_events('A-1',
 	(SELECT json_agg(json_build_object('event_type', 'T' || i, 'data', i)) FROM generate_series(1, 4) i));

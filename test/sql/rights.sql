@@ -3,6 +3,8 @@
 --
 
 CREATE EXTENSION eventstore;
+-- No worker is to advance the watermark meanwhile.
+SET eventstore.notify = off;
 CREATE ROLE regress_es_reader;
 CREATE ROLE regress_es_writer;
 CREATE ROLE regress_es_both;

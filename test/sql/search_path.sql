@@ -54,6 +54,8 @@ RESET ROLE;
 -- The extension is even created with all this in front.
 SET search_path = attack, pg_catalog;
 CREATE EXTENSION eventstore;
+-- No worker is to advance the watermark meanwhile.
+SET eventstore.notify = off;
 RESET search_path;
 
 CREATE ROLE regress_es_user;

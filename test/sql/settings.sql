@@ -6,7 +6,7 @@ CREATE EXTENSION eventstore;
 SELECT eventstore.uuid_v7() IS NOT NULL AS library_is_loaded;
 
 SELECT name, setting, unit, category, short_desc, extra_desc, context, vartype, boot_val
-FROM pg_settings WHERE name ~ '^eventstore\.' AND name <> 'eventstore.wait_points' \gx
+FROM pg_settings WHERE name ~ '^eventstore\.' AND name NOT IN ('eventstore.wait_points', 'eventstore.worker_idle_limit') \gx
 
 -- There are no others.
 SET eventstore.no_such_setting = 1;
@@ -82,7 +82,7 @@ DO $$
 BEGIN
 	PERFORM set_config('eventstore.serialize_appends', 'on', false),
 			set_config('eventstore.no_such_setting', '1', false);
-EXCEPTION WHEN insufficient_privilege OR invalid_name THEN	-- it was preloaded
+EXCEPTION WHEN insufficient_privilege OR invalid_name THEN	-- it is loaded already
 END
 $$;
 SELECT last_version FROM eventstore.append_event('Order-1', 'T', '7');

@@ -165,7 +165,7 @@ class Settler(Actor):
     ways = (
         "SELECT eventstore.settled_position(%s)",
         "SELECT max(global_position) FROM eventstore.read_category('Nothing', %s)",
-        "SELECT eventstore.wait_for_events(%s, '0 s')",
+        "CALL eventstore.wait_for_events(%s, '0 s')",
         "SELECT max(global_position) FROM eventstore.read_all_backwards(NULL, 1) WHERE %s IS NOT NULL",
     )
     last = 0

@@ -89,7 +89,7 @@ class Waiting(Follower):
     pause_between_pages = 0
 
     def read_page(self):
-        if self.session.value("SELECT eventstore.wait_for_events(%s, '200 ms')",
+        if self.session.value("CALL eventstore.wait_for_events(%s, '200 ms')",
                               (self.position,)) is None:
             return []
         return self.read_all(self.page_size)

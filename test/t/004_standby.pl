@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $primary = new_store('primary', streaming => 1);
+my $primary = new_store('primary', streaming => 1, by_hand => 1);
 my $wait_points = has_wait_points($primary);
 
 $primary->backup('backup');

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_store('main');
+my $node = new_store('main', by_hand => 1);
 my $directory = PostgreSQL::Test::Utils::tempdir;
 
 sub query

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_store('main');
+my $node = new_store('main', by_hand => 1);
 my $session = session($node);
 
 sub append_sql

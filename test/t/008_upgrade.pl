@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my ($install_path, $extension_directory) = private_installation();
-my $node = new_store('main', install_path => $install_path, conf => q{
+my $node = new_store('main', install_path => $install_path, by_hand => 1, conf => q{
 deadlock_timeout = 100ms
 });
 

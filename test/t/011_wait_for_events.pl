@@ -13,9 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $node = new_store('main', streaming => 1, conf => q{
-shared_preload_libraries = 'eventstore'
-});
+my $node = new_store('main', streaming => 1);
 my $position = append($node, 'Account-1');
 my $waiter = session($node);
 
@@ -31,7 +29,7 @@ SELECT EXISTS (SELECT FROM pg_stat_activity
 
 sub wait_sql
 {
-	return "SELECT eventstore.wait_for_events($position, '1 hour')";
+	return "CALL eventstore.wait_for_events($position, '1 hour')";
 }
 
 # Each way in which an event can be committed.
@@ -74,7 +72,7 @@ $_->quit foreach @waiters;
 my $open = session($node);
 $open->query(q{BEGIN; SELECT eventstore.append_event('Account-2', 'Happened', '{}')});
 $last = append($node, 'Account-1');
-is($node->safe_psql('postgres', "SELECT eventstore.wait_for_events($position, '0.3 s')"),
+is($node->safe_psql('postgres', "CALL eventstore.wait_for_events($position, '0.3 s')"),
 	'', 'nothing is returned that is not settled');
 $waiter->send(wait_sql());
 is_waiting($node, $waiter);
@@ -83,7 +81,8 @@ is($waiter->answer, $last, 'it is when the transaction in front is rolled back')
 $position = $last;
 $open->quit;
 
-# Waiting holds no lock on the table, and takes next to no time of the CPU.
+# Waiting holds no snapshot, which would keep vacuum from what is deleted
+# meanwhile, and no lock on the table, and takes next to no time of the CPU.
 sub cpu_seconds
 {
 	my ($pid) = @_;
@@ -102,6 +101,16 @@ SKIP:
 	usleep(2_000_000);
 	cmp_ok(cpu_seconds($waiter->pid) - $before, '<', 0.2, 'waiting costs no CPU to speak of');
 }
+my $holds_snapshot = sprintf q{
+SELECT count(*) FROM pg_stat_activity
+WHERE pid = %d AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)}, $waiter->pid;
+my @held = map { usleep(10_000); $node->safe_psql('postgres', $holds_snapshot) } 1 .. 20;
+cmp_ok(scalar(grep { $_ } @held), '<=', 3, 'it has a snapshot while it looks only');
+$node->safe_psql('postgres', q{
+CREATE TABLE deleted AS SELECT generate_series(1, 1000) AS n;
+DELETE FROM deleted});
+like(($node->psql('postgres', 'VACUUM (VERBOSE) deleted'))[2], qr/tuples: 1000 removed/,
+	'vacuum removes what is deleted meanwhile');
 $node->safe_psql('postgres', q{
 SET lock_timeout = '10s';
 BEGIN; LOCK TABLE eventstore.events; ROLLBACK});

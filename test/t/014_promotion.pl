@@ -12,7 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $primary = new_store('primary', streaming => 1);
+my $primary = new_store('primary', streaming => 1, by_hand => 1);
 
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

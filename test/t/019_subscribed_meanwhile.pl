@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_store('primary', streaming => 'logical');
+my $node = new_store('primary', streaming => 'logical', by_hand => 1);
 my $source = $node->connstr . ' dbname=source';
 
 $node->safe_psql('postgres', 'CREATE DATABASE source');

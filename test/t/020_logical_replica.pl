@@ -12,8 +12,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $publisher = new_store('publisher', streaming => 'logical');
-my $replica = new_store('replica', conf => q{
+my $publisher = new_store('publisher', streaming => 'logical', by_hand => 1);
+my $replica = new_store('replica', by_hand => 1, conf => q{
 wal_retrieve_retry_interval = 100ms
 max_logical_replication_workers = 8
 max_worker_processes = 16

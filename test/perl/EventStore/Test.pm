@@ -91,10 +91,11 @@ my $event_line_quoted = $event_line =~ s/'/''/gr;
 
 =over
 
-=item new_store(name, streaming => level, conf => text, install_path => path)
+=item new_store(name, streaming => level, conf => text, install_path => path, by_hand => boolean)
 
 A running server with an event store, and what the followers need, in the
-database "postgres".
+database "postgres".  With "by_hand", no worker advances the watermark, so that the
+test can.
 
 =cut
 
@@ -116,6 +117,7 @@ max_prepared_transactions = 20
 autovacuum = off
 });
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
+	$node->append_conf('postgresql.conf', 'eventstore.notify = off') if $params{by_hand};
 	$node->start;
 	$node->safe_psql('postgres', q{
 CREATE EXTENSION eventstore;
