@@ -364,6 +364,7 @@ extern int64 es_entry_scan_last_position(Relation events, Relation position_inde
 /* ---- position_index.c ---- */
 
 extern int64 es_position_index_last(Relation events, Relation position_index);
+extern int64 es_position_last(Relation events);
 
 /* ---- settle.c ---- */
 

@@ -70,3 +70,16 @@ es_position_index_last(Relation events, Relation position_index)
 	/* Vacuum may have left an empty page at the end. */
 	return position > 0 ? position : scan_for_last_entry(events, position_index);
 }
+
+/*
+ * The same for who has not opened the index.
+ */
+int64
+es_position_last(Relation events)
+{
+	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
+	int64		position = es_position_index_last(events, index);
+
+	index_close(index, AccessShareLock);
+	return position;
+}

@@ -229,19 +229,6 @@ last_own_position(void)
 	return position;
 }
 
-/*
- * The highest position in the store, whatever has become of its event.
- */
-static int64
-last_position(Relation events)
-{
-	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
-	int64		position = es_position_index_last(events, index);
-
-	index_close(index, AccessShareLock);
-	return position;
-}
-
 static void
 report_foreign_positions(int64 position, int64 last_own)
 {
@@ -317,7 +304,7 @@ es_replica_check_append(Relation events)
 				 errmsg("events can't be appended to a logical replica"),
 				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
 				 errhint("Append at the publisher; or, to go on here, drop the subscription and call eventstore.continue_positions().")));
-	es_replica_check_own(last_position(events));
+	es_replica_check_own(es_position_last(events));
 
 	if (subscription_changes == changes_before)
 		appendable_events = RelationGetRelid(events);
@@ -403,7 +390,7 @@ eventstore_continue_positions(PG_FUNCTION_ARGS)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	above = Max(above, es_watermark_read(snapshot));
 	UnregisterSnapshot(snapshot);
-	above = Max(above, last_position(events));
+	above = Max(above, es_position_last(events));
 
 	if (above > last_own)
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(above));

@@ -144,16 +144,6 @@ belong_to_owner(EsWorker *worker)
 	}
 }
 
-static int64
-last_position(Relation events)
-{
-	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
-	int64		position = es_position_index_last(events, index);
-
-	index_close(index, AccessShareLock);
-	return position;
-}
-
 /*
  * See how far all is settled, whether that is all there is, and whether there is
  * something to tell the listeners.
@@ -190,7 +180,7 @@ look(EsWorker *worker)
 	PopActiveSnapshot();
 	if (nappends != pg_atomic_read_u64(&worker->slot->nannounced) ||
 		settled != worker->settled)
-		worker->news = Max(last_position(events), settled);
+		worker->news = Max(es_position_last(events), settled);
 	table_close(events, AccessShareLock);
 
 	worker->nrequests = nrequests;
