@@ -22,6 +22,13 @@
 static EsTransactionNote *current = NULL;
 
 static void
+end_transaction(EsCommitEnd end)
+{
+	es_wake_end_commit(end, current != NULL ? current->for_worker : 0);
+	current = NULL;
+}
+
+static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)
@@ -35,16 +42,13 @@ at_end_of_transaction(XactEvent event, void *arg)
 				es_notify_before_prepare(current);
 			break;
 		case XACT_EVENT_COMMIT:
-			es_wake_end_commit(ES_COMMITTED);
-			current = NULL;
+			end_transaction(ES_COMMITTED);
 			break;
 		case XACT_EVENT_PREPARE:
-			es_wake_end_commit(ES_PREPARED);
-			current = NULL;
+			end_transaction(ES_PREPARED);
 			break;
 		case XACT_EVENT_ABORT:
-			es_wake_end_commit(ES_ABORTED);
-			current = NULL;
+			end_transaction(ES_ABORTED);
 			break;
 		default:
 			break;

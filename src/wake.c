@@ -12,8 +12,8 @@
  * worker that runs before a commit is there after it.  If none runs, not even
  * yet, the transaction sends a NOTIFY of its own.
  *
- * When the commit can be seen by everybody, the appender counts up "nappends"
- * and sets the worker's latch, which costs no system call while the worker is
+ * When the commit can be seen by everybody, the appender says where its last
+ * event is, counts up "nappends", and sets the worker's latch, which costs no system call while the worker is
  * awake; and that is what it is for some time after each NOTIFY.
  *
  * States go NONE, STARTING, CONNECTING, RUNNING, NONE.  Nobody counts on a worker
@@ -229,19 +229,35 @@ wake_worker(EsSlot *slot)
 }
 
 /*
+ * Say how far the appends go that are to be announced.
+ */
+static void
+raise_last_position(EsSlot *slot, uint64 position)
+{
+	uint64		known = pg_atomic_read_u64(&slot->last_position);
+
+	while (known < position &&
+		   !pg_atomic_compare_exchange_u64(&slot->last_position, &known, position))
+		 /* try again */ ;
+}
+
+/*
  * The transaction has ended, or was prepared.  If it has announced its appends
  * itself, or has yet to be decided, the worker is to look all the same: what is
  * settled, and what remains open?  Raises no error.
  */
 void
-es_wake_end_commit(EsCommitEnd end)
+es_wake_end_commit(EsCommitEnd end, int64 last_position)
 {
 	EsSlot	   *slot = committing_in;
 
 	if (slot == NULL)
 		return;
 	if (end == ES_COMMITTED && is_for_worker)
+	{
+		raise_last_position(slot, last_position);
 		pg_atomic_fetch_add_u64(&slot->nappends, 1);
+	}
 	else if (end != ES_ABORTED)
 		pg_atomic_fetch_add_u32(&slot->nrequests, 1);
 	if (end != ES_ABORTED)

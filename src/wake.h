@@ -32,6 +32,7 @@ typedef struct EsSlot
 	pg_atomic_uint64 nappends;	/* transactions to be announced */
 	pg_atomic_uint64 nannounced;	/* of them, by the worker */
 	pg_atomic_uint32 nrequests; /* to look for what else has changed */
+	pg_atomic_uint64 last_position; /* of the appends that are not announced */
 
 	/* The worker */
 	pg_atomic_uint32 worker_state;	/* (lock) EsWorkerState */
@@ -86,7 +87,7 @@ extern bool es_slots_may_tell(EsOutage outage);
 /* ---- wake.c ---- */
 
 extern bool es_wake_begin_commit(void);
-extern void es_wake_end_commit(EsCommitEnd end);
+extern void es_wake_end_commit(EsCommitEnd end, int64 last_position);
 extern bool es_wake_request_look(void);
 extern void es_wake_request_watch(void);
 extern ConditionVariable *es_wake_find_waiters(void);

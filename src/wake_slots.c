@@ -29,7 +29,7 @@
 #include "wake.h"
 
 /* The number goes up with each change of the layout. */
-#define AREA_NAME		"eventstore wake-ups 1"
+#define AREA_NAME		"eventstore wake-ups 2"
 #define TRANCHE_NAME	"eventstore"
 #define NSLOTS			64
 #define SLOT_SIZE		128		/* no two in a cache line */
@@ -66,6 +66,7 @@ init_slot(EsSlot *slot)
 	pg_atomic_init_u64(&slot->nappends, 0);
 	pg_atomic_init_u64(&slot->nannounced, 0);
 	pg_atomic_init_u32(&slot->nrequests, 0);
+	pg_atomic_init_u64(&slot->last_position, 0);
 	pg_atomic_init_u32(&slot->worker_state, ES_WORKER_NONE);
 	pg_atomic_init_u32(&slot->worker_proc, 0);
 	pg_atomic_init_u32(&slot->is_watching, false);
@@ -257,6 +258,7 @@ lease(Oid database)
 
 	pg_atomic_write_u32(&slot->worker_state, ES_WORKER_NONE);
 	pg_atomic_write_u64(&slot->retry_at, 0);
+	pg_atomic_write_u64(&slot->last_position, 0);
 	pg_atomic_write_u32(&slot->database, database);
 	return slot;
 }

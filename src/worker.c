@@ -5,18 +5,19 @@
  *	  the watermark.
  *
  * It sleeps until an appender wakes it (wake.c).  Then it wakes those who are
- * in wait_for_events(), looks how far all is settled, and sends a NOTIFY.  It
- * stays awake for PAUSE before it looks for more: under load that makes one
- * NOTIFY of many appends.
+ * in wait_for_events(), and sends a NOTIFY.  It stays awake for PAUSE before it
+ * asks for more: under load that makes one NOTIFY of many appends.
  *
  * A listener reads when it is notified, and as far as all is settled.  If a
  * transaction in front is still open, the listener has to be told again when
  * what it stopped at is settled, although that transaction may notify nobody:
- * it may have been rolled back.  So as long as something is open, the worker
- * looks again each eventstore.watermark_interval, and sends another NOTIFY when
- * the settled position has moved.
+ * it may have been rolled back.  So a reader that stops asks the worker to look
+ * how far all is settled.  As long as something is open, the worker looks again
+ * each eventstore.watermark_interval, and sends another NOTIFY when the settled
+ * position has moved.
  *
- * In the same interval it advances the watermark, if there is something new.
+ * In the same interval it looks what has become of appends that nobody has
+ * asked about, and advances the watermark, if there is something new.
  * Where an old snapshot keeps all versions of that row, less often: see
  * worker_watermark.c.  When nothing happens for some seconds, it exits.
  *
@@ -59,7 +60,7 @@
 #include "wake.h"
 
 /* Milliseconds */
-#define PAUSE				2
+#define PAUSE				3
 #define RETRY_AFTER			1000
 #define LOCK_PATIENCE		100
 #define LOCK_RETRY_AFTER	100
@@ -78,18 +79,18 @@ typedef struct EsWorker
 	bool		has_looked;
 	bool		is_gone;		/* the extension was dropped */
 
+	int64		news;			/* the position to announce, or 0 */
+
 	Oid			events;
 	int64		settled;		/* at the last look */
-	int64		news;			/* the position to announce, or 0 */
-	bool		may_be_open;	/* may something in front be open? */
-	uint64		nappends;		/* seen before the last look */
-	uint32		nrequests;		/* the same */
+	bool		is_open;		/* was something in front open? */
+	uint32		nrequests;		/* seen before the last look */
+	TimestampTz look_at;		/* when to look unasked */
 
 	int64		watermark;		/* that was written last */
 	EsPace		pace;			/* and when to write the next one */
 
-	TimestampTz look_at;		/* when to look unasked */
-	TimestampTz busy_at;		/* when there last was something to look for */
+	TimestampTz busy_at;		/* when there last was something to do */
 } EsWorker;
 
 typedef void (*EsWorkerStep) (EsWorker *worker);
@@ -145,25 +146,25 @@ belong_to_owner(EsWorker *worker)
 }
 
 /*
- * See how far all is settled, whether that is all there is, and whether there is
- * something to tell the listeners.
+ * See how far all is settled and whether that is all there is.  There is
+ * something to tell if that has moved and a reader may have stopped there; the
+ * first look tells of whatever is there.
  */
 static void
 look(EsWorker *worker)
 {
 	Relation	events;
-	uint64		nappends = pg_atomic_read_u64(&worker->slot->nappends);
 	uint32		nrequests = pg_atomic_read_u32(&worker->slot->nrequests);
 	int64		settled;
+	bool		is_awaited;
 	bool		is_at_end;
 
 	belong_to_owner(worker);
 	worker->is_gone = !lock_extension();
-	worker->nappends = nappends;
 	if (worker->is_gone)
 	{
 		worker->nrequests = nrequests;
-		worker->news = 0;
+		worker->is_open = false;
 		return;
 	}
 	events = es_catalog_open_events();
@@ -178,14 +179,14 @@ look(EsWorker *worker)
 		worker->watermark = Max(es_watermark_read(GetActiveSnapshot()), 0);
 	settled = es_settled_position(events, GetActiveSnapshot(), worker->settled, &is_at_end);
 	PopActiveSnapshot();
-	if (nappends != pg_atomic_read_u64(&worker->slot->nannounced) ||
-		settled != worker->settled)
+	is_awaited = worker->is_open || nrequests != worker->nrequests;
+	if (!worker->has_looked || (is_awaited && settled != worker->settled))
 		worker->news = Max(es_position_last(events), settled);
 	table_close(events, AccessShareLock);
 
 	worker->nrequests = nrequests;
 	worker->settled = settled;
-	worker->may_be_open = !is_at_end;
+	worker->is_open = !is_at_end;
 	worker->has_looked = true;
 }
 
@@ -193,8 +194,9 @@ look(EsWorker *worker)
  * Tell the listeners.
  */
 static void
-announce(EsWorker *worker)
+send_notify(EsWorker *worker)
 {
+	belong_to_owner(worker);
 	es_notify_send(worker->news);
 }
 
@@ -266,7 +268,7 @@ has_news(EsWorker *worker)
 static bool
 is_asked_to_look(EsWorker *worker)
 {
-	return !worker->has_looked || worker->news > 0 || has_news(worker) ||
+	return !worker->has_looked ||
 		worker->nrequests != pg_atomic_read_u32(&worker->slot->nrequests);
 }
 
@@ -283,46 +285,100 @@ idle_from(EsWorker *worker)
 }
 
 /*
+ * Before it goes, it looks what has become of everything.
+ */
+static bool
+must_look(EsWorker *worker)
+{
+	return is_asked_to_look(worker) ||
+		(worker->look_at != DT_NOEND && has_passed(Min(worker->look_at, idle_from(worker))));
+}
+
+/*
  * Has it been idle for long enough to go?
  */
 static bool
 is_idle(EsWorker *worker)
 {
-	return !worker->may_be_open && has_passed(idle_from(worker));
+	return worker->look_at == DT_NOEND && has_passed(idle_from(worker));
 }
 
 /*
- * Look, and tell everybody.
+ * Send what there is to tell, in a transaction of its own.
+ */
+static bool
+announce(EsWorker *worker)
+{
+	if (worker->news > 0 && !run_step(worker, send_notify, "announcing new events"))
+		return false;
+	worker->news = 0;
+	worker->nfailures = 0;
+	return true;
+}
+
+/*
+ * When to look what has become of an append that nobody asks about?  When the
+ * watermark can be written, but not much later; and at once where it belongs
+ * to a store that was not there.
+ */
+static TimestampTz
+time_to_look(EsWorker *worker)
+{
+	TimestampTz time = after_milliseconds(es_watermark_interval);
+
+	if (worker->is_gone)
+		return 0;
+	return has_passed(worker->pace.next) ? time : Min(time, worker->pace.next);
+}
+
+/*
+ * Tell everybody of the appends that have come.
+ */
+static bool
+announce_appends(EsWorker *worker)
+{
+	EsSlot	   *slot = worker->slot;
+
+	/* In this order: who has counted an append has said before where it is. */
+	uint64		nappends = pg_atomic_read_u64(&slot->nappends);
+	int64		position = pg_atomic_exchange_u64(&slot->last_position, 0);
+
+	ConditionVariableBroadcast(&slot->waiters);
+	worker->news = Max(worker->news, position);
+	if (!announce(worker))
+		return false;
+	pg_atomic_write_u64(&slot->nannounced, nappends);
+	worker->look_at = Min(worker->look_at, time_to_look(worker));
+
+	/* Those who commit meanwhile need not wake us. */
+	(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
+					 es_wake_wait_event(ES_WAIT_WORKER_PAUSE));
+	return true;
+}
+
+/*
+ * Look, and tell those who have stopped.
  */
 static bool
 look_around(EsWorker *worker)
 {
 	EsSlot	   *slot = worker->slot;
+	bool		is_first = !worker->has_looked;
+	uint64		nappends = pg_atomic_read_u64(&slot->nappends);
 	int64		settled_before = worker->settled;
-	bool		has_appends = has_news(worker);
-
-	if (has_appends)
-		ConditionVariableBroadcast(&slot->waiters);
 
 	/* Who stops from here on asks for another look. */
 	pg_atomic_exchange_u32(&slot->is_watching, false);
-	if (!run_step(worker, look, "looking for new events"))
+	worker->look_at = 0;		/* until it is done */
+	if (!run_step(worker, look, "looking for new events") || !announce(worker))
 		return false;
-	if (worker->news > 0 && !run_step(worker, announce, "announcing new events"))
-		return false;
-	worker->news = 0;
-	worker->nfailures = 0;
-	pg_atomic_write_u32(&slot->is_watching, worker->may_be_open);
+	pg_atomic_write_u32(&slot->is_watching, worker->is_open);
+	if (is_first)
+		pg_atomic_write_u64(&slot->nannounced, nappends);
 
-	pg_atomic_write_u64(&slot->nannounced, worker->nappends);
-	worker->look_at = after_milliseconds(es_watermark_interval);
+	worker->look_at = worker->is_open ? after_milliseconds(es_watermark_interval) : DT_NOEND;
 	if (worker->settled != settled_before)
 		ConditionVariableBroadcast(&slot->waiters);
-
-	/* Those who commit meanwhile need not wake us. */
-	if (has_appends)
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
-						 es_wake_wait_event(ES_WAIT_WORKER_PAUSE));
 	return true;
 }
 
@@ -332,12 +388,14 @@ look_around(EsWorker *worker)
 static bool
 work(EsWorker *worker)
 {
-	if (is_asked_to_look(worker) || (worker->may_be_open && has_passed(worker->look_at)))
-	{
+	bool		has_appends = worker->has_looked && has_news(worker);
+	bool		is_to_look = must_look(worker);
+
+	if (has_appends || is_to_look)
 		worker->busy_at = GetCurrentTimestamp();
-		if (!look_around(worker))
-			return false;
-	}
+	if ((has_appends && !announce_appends(worker)) ||
+		(is_to_look && !look_around(worker)))
+		return false;
 	if (!worker->is_gone && has_new_watermark(worker) &&
 		(has_passed(worker->pace.next) || is_idle(worker)) &&
 		!run_step(worker, advance_watermark, "advancing the watermark"))
@@ -354,7 +412,7 @@ work(EsWorker *worker)
 static TimestampTz
 next_time(EsWorker *worker)
 {
-	TimestampTz next = worker->may_be_open ? worker->look_at : idle_from(worker);
+	TimestampTz next = Min(worker->look_at, idle_from(worker));
 
 	return has_new_watermark(worker) ? Min(next, worker->pace.next) : next;
 }
@@ -406,7 +464,7 @@ at_exit(int code, Datum arg)
 	if (me.slot != NULL)
 		es_wake_worker_died(me.slot, me.has_failed,
 							me.has_looked && !me.is_gone &&
-							(me.may_be_open || is_asked_to_look(&me)));
+							(me.is_open || is_asked_to_look(&me)));
 }
 
 static bool
@@ -494,7 +552,7 @@ run(EsWorker *worker)
 				return;
 			sleep_after_error(worker->nfailures > 0 ? RETRY_AFTER : LOCK_RETRY_AFTER);
 		}
-		else if (is_asked_to_look(worker))
+		else if (has_news(worker) || is_asked_to_look(worker))
 			continue;
 		else if (!worker->is_gone && !is_idle(worker))
 			sleep_until(next_time(worker));
