@@ -114,8 +114,37 @@ COMMENT ON CONSTRAINT watermark_only_row ON eventstore.watermark IS
 COMMENT ON INDEX eventstore.watermark_pkey IS
 	'one row at most';
 
--- pg_dump keeps every event, the watermark and the next position.
+CREATE TABLE eventstore.digests (
+	up_to_position	bigint NOT NULL,
+	events			bigint NOT NULL,
+	digest			bytea NOT NULL,
+	made_at			timestamptz NOT NULL DEFAULT clock_timestamp(),
+	CONSTRAINT digests_pkey PRIMARY KEY (up_to_position),
+	CONSTRAINT digests_not_empty CHECK (up_to_position > 0 AND events > 0),
+	CONSTRAINT digests_sha256 CHECK (octet_length(digest) = 32)
+) USING heap;
+COMMENT ON TABLE eventstore.digests IS
+	'each covers the events behind the one before it, and that one''s digest: they show whether an event was changed';
+COMMENT ON COLUMN eventstore.digests.up_to_position IS
+	'position of the last event of the range';
+COMMENT ON COLUMN eventstore.digests.events IS
+	'how many events the range has';
+COMMENT ON COLUMN eventstore.digests.digest IS
+	'SHA-256 of the digest before it and the digests of the events; see docs/integrity.md';
+COMMENT ON COLUMN eventstore.digests.made_at IS
+	'when it was made';
+COMMENT ON CONSTRAINT digests_pkey ON eventstore.digests IS
+	'a range ends once';
+COMMENT ON CONSTRAINT digests_not_empty ON eventstore.digests IS
+	'a range has events';
+COMMENT ON CONSTRAINT digests_sha256 ON eventstore.digests IS
+	'a digest has 32 bytes';
+COMMENT ON INDEX eventstore.digests_pkey IS
+	'the ranges in order';
+
+-- pg_dump keeps every event, the digests, the watermark and the next position.
 SELECT pg_catalog.pg_extension_config_dump('eventstore.events', '');
+SELECT pg_catalog.pg_extension_config_dump('eventstore.digests', '');
 SELECT pg_catalog.pg_extension_config_dump('eventstore.events_global_position_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('eventstore.watermark', '');
 
@@ -128,7 +157,7 @@ RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'eventstore_guard';
 COMMENT ON FUNCTION eventstore.guard() IS
-	'trigger function that refuses to change or remove events (ST004)';
+	'trigger function that refuses to change or remove events (ST004), and writes of others than the owner';
 
 CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.events
 	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
@@ -141,21 +170,60 @@ CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.events
 CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.events
 	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
 
+CREATE TRIGGER guard_insert BEFORE INSERT ON eventstore.events
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_insert BEFORE INSERT ON eventstore.digests
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.digests
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.digests
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.digests
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.digests
+	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.digests
+	FOR EACH ROW EXECUTE FUNCTION eventstore.guard();
+CREATE TRIGGER guard_owner BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON eventstore.watermark
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard('owner');
+
+CREATE FUNCTION eventstore.guard_rewrite()
+RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'eventstore_guard_rewrite';
+COMMENT ON FUNCTION eventstore.guard_rewrite() IS
+	'event-trigger function that refuses to compute columns of events anew (ST004)';
+
+CREATE EVENT TRIGGER eventstore_guard_rewrite ON table_rewrite
+	EXECUTE FUNCTION eventstore.guard_rewrite();
+ALTER EVENT TRIGGER eventstore_guard_rewrite ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_guard_rewrite IS 'events are immutable, for ALTER TABLE, too';
+
 CREATE FUNCTION eventstore.enable_guard()
 RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_insert;
 	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update;
 	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete;
 	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_truncate;
 	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_update_row;
 	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER guard_delete_row;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_insert;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_update;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_delete;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_truncate;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_update_row;
+	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_delete_row;
+	ALTER TABLE eventstore.watermark ENABLE ALWAYS TRIGGER guard_owner;
 $$;
 COMMENT ON FUNCTION eventstore.enable_guard() IS
 	'let the guard fire for everyone, as it does from the beginning: for after a restore with --disable-triggers';
 
 SELECT eventstore.enable_guard();
+COMMENT ON TRIGGER guard_insert ON eventstore.events IS
+	'events are appended; only the owner restores some';
 COMMENT ON TRIGGER guard_update ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_delete ON eventstore.events IS 'events are immutable';
 COMMENT ON TRIGGER guard_truncate ON eventstore.events IS 'events are immutable';
@@ -163,6 +231,15 @@ COMMENT ON TRIGGER guard_update_row ON eventstore.events IS
 	'events are immutable, through a parent table, too';
 COMMENT ON TRIGGER guard_delete_row ON eventstore.events IS
 	'events are immutable, through a parent table, too';
+COMMENT ON TRIGGER guard_insert ON eventstore.digests IS 'digests are for the owner to write';
+COMMENT ON TRIGGER guard_update ON eventstore.digests IS 'digests are immutable';
+COMMENT ON TRIGGER guard_delete ON eventstore.digests IS 'digests are immutable';
+COMMENT ON TRIGGER guard_truncate ON eventstore.digests IS 'digests are immutable';
+COMMENT ON TRIGGER guard_update_row ON eventstore.digests IS
+	'digests are immutable, through a parent table, too';
+COMMENT ON TRIGGER guard_delete_row ON eventstore.digests IS
+	'digests are immutable, through a parent table, too';
+COMMENT ON TRIGGER guard_owner ON eventstore.watermark IS 'the watermark is for the owner to write';
 
 --
 -- Append
@@ -305,7 +382,7 @@ AS 'MODULE_PATHNAME', 'eventstore_wait_for_events';
 COMMENT ON PROCEDURE eventstore.wait_for_events(bigint, interval, bigint) IS
 	'wait until there are settled events behind a position, and return the settled position';
 
-CREATE FUNCTION eventstore.advance_watermark()
+CREATE FUNCTION eventstore.write_watermark()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -323,8 +400,46 @@ AS $$
 
 	SELECT w.settled_position FROM eventstore.watermark w;
 $$;
+COMMENT ON FUNCTION eventstore.write_watermark() IS
+	'record how far the store is settled';
+
+CREATE FUNCTION eventstore.new_digests(
+	max_digests integer,
+	OUT up_to_position bigint,
+	OUT events bigint,
+	OUT digest bytea)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'eventstore_new_digests';
+COMMENT ON FUNCTION eventstore.new_digests(integer) IS
+	'the next digests, up to the watermark; nobody else makes any until the transaction ends';
+
+CREATE FUNCTION eventstore.write_digests(max_digests integer)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH made AS (
+		INSERT INTO eventstore.digests (up_to_position, events, digest)
+		SELECT d.up_to_position, d.events, d.digest
+		FROM eventstore.new_digests(max_digests) d
+		RETURNING up_to_position)
+	SELECT count(*) FROM made;
+$$;
+COMMENT ON FUNCTION eventstore.write_digests(integer) IS
+	'make digests of what is settled, and say how many';
+
+CREATE FUNCTION eventstore.advance_watermark()
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT eventstore.write_watermark();
+	SELECT eventstore.write_digests(100);
+	SELECT w.settled_position FROM eventstore.watermark w;
+$$;
 COMMENT ON FUNCTION eventstore.advance_watermark() IS
-	'record how far the store is settled, for followers on replicas';
+	'record how far the store is settled, for followers on replicas, and make digests of it';
 
 CREATE FUNCTION eventstore.continue_positions(above_position bigint DEFAULT NULL)
 RETURNS bigint
@@ -419,7 +534,12 @@ CREATE TABLE eventstore.subscriptions (
 	max_attempts	integer NOT NULL,
 	revision		bigint NOT NULL DEFAULT 1,
 	created_at		timestamptz NOT NULL DEFAULT now(),
-	CONSTRAINT subscriptions_pkey PRIMARY KEY (subscription_id)
+	CONSTRAINT subscriptions_pkey PRIMARY KEY (subscription_id),
+	CONSTRAINT subscriptions_types_are_names CHECK (
+		coalesce(array_ndims(stream_types), 1) = 1 AND array_position(stream_types, NULL) IS NULL
+		AND coalesce(array_ndims(event_types), 1) = 1 AND array_position(event_types, NULL) IS NULL),
+	CONSTRAINT subscriptions_numbers_in_range CHECK (
+		partitions BETWEEN 1 AND 1024 AND max_attempts > 0 AND revision > 0)
 );
 COMMENT ON TABLE eventstore.subscriptions IS
 	'subscriptions whose events are handed out to competing consumers';
@@ -437,6 +557,10 @@ COMMENT ON COLUMN eventstore.subscriptions.revision IS
 	'counts the changes of the definition';
 COMMENT ON COLUMN eventstore.subscriptions.created_at IS
 	'when the subscription was created';
+COMMENT ON CONSTRAINT subscriptions_types_are_names ON eventstore.subscriptions IS
+	'types are given by their names';
+COMMENT ON CONSTRAINT subscriptions_numbers_in_range ON eventstore.subscriptions IS
+	'what create_subscription() accepts';
 COMMENT ON CONSTRAINT subscriptions_pkey ON eventstore.subscriptions IS
 	'subscriptions have distinct names';
 COMMENT ON INDEX eventstore.subscriptions_pkey IS
@@ -590,7 +714,10 @@ CREATE TABLE eventstore.subscription_layouts (
 	subscription_id	text COLLATE "C" NOT NULL,
 	revision		bigint NOT NULL,
 	checkpoints		bigint[] NOT NULL,
-	CONSTRAINT subscription_layouts_pkey PRIMARY KEY (subscription_id, revision)
+	CONSTRAINT subscription_layouts_pkey PRIMARY KEY (subscription_id, revision),
+	CONSTRAINT subscription_layouts_are_of_partitions CHECK (
+		array_ndims(checkpoints) IS NOT DISTINCT FROM 1 AND array_lower(checkpoints, 1) = 1
+		AND array_length(checkpoints, 1) <= 1024 AND array_position(checkpoints, NULL) IS NULL)
 );
 COMMENT ON TABLE eventstore.subscription_layouts IS
 	'how far the partitions had come when their number was changed';
@@ -600,6 +727,8 @@ COMMENT ON COLUMN eventstore.subscription_layouts.revision IS
 	'the last revision of the subscription that had these partitions';
 COMMENT ON COLUMN eventstore.subscription_layouts.checkpoints IS
 	'the checkpoints of partitions 0, 1, 2 ...';
+COMMENT ON CONSTRAINT subscription_layouts_are_of_partitions ON eventstore.subscription_layouts IS
+	'one checkpoint for each partition';
 COMMENT ON CONSTRAINT subscription_layouts_pkey ON eventstore.subscription_layouts IS
 	'a revision has one layout';
 COMMENT ON INDEX eventstore.subscription_layouts_pkey IS
@@ -634,11 +763,19 @@ $$;
 COMMENT ON FUNCTION eventstore.check_argument(boolean, text, text, text) IS
 	'refuse an argument (22023) that is not valid';
 
+CREATE FUNCTION eventstore.check_own_tables()
+RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'eventstore_check_own_tables';
+COMMENT ON FUNCTION eventstore.check_own_tables() IS
+	'refuse to go on as the owner where tables of subscriptions, or triggers on them, are in other hands (42501)';
+
 CREATE FUNCTION eventstore.check_subscription_id(subscription_id text)
 RETURNS void
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+	SELECT eventstore.check_own_tables();
 	SELECT eventstore.check_argument(
 		octet_length(subscription_id) BETWEEN 1 AND 512,
 		'subscription_id is not valid',
@@ -1105,7 +1242,12 @@ DECLARE
 	retry_time timestamptz;
 	is_fetched boolean;
 BEGIN
-	PERFORM eventstore.check_argument(nack_event.retry_after BETWEEN '0' AND '1 year',
+	-- Parts of both signs compare as something else than they add up to.
+	PERFORM eventstore.check_argument(
+		nack_event.retry_after BETWEEN '0' AND '1 year'
+			AND least(extract(year FROM nack_event.retry_after), extract(month FROM nack_event.retry_after),
+					  extract(day FROM nack_event.retry_after), extract(hour FROM nack_event.retry_after),
+					  extract(minute FROM nack_event.retry_after), extract(second FROM nack_event.retry_after)) >= 0,
 		'retry_after is out of range',
 		format('It is %s.', coalesce(nack_event.retry_after::text, 'null')),
 		'Pass how long to wait, up to a year.');
@@ -1464,9 +1606,72 @@ AS 'MODULE_PATHNAME', 'eventstore_broken_index_entries';
 COMMENT ON FUNCTION eventstore.broken_index_entries() IS
 	'how the events and their indexes disagree; no row when they do not';
 
+CREATE FUNCTION eventstore.event_digest(event eventstore.events)
+RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'eventstore_event_digest';
+COMMENT ON FUNCTION eventstore.event_digest(eventstore.events) IS
+	'the SHA-256 of all columns of an event, in the form that docs/integrity.md describes';
+
+CREATE FUNCTION eventstore.current_digest(
+	OUT up_to_position bigint,
+	OUT digest bytea,
+	OUT made_at timestamptz)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT d.up_to_position, d.digest, d.made_at
+	FROM eventstore.digests d
+	ORDER BY d.up_to_position DESC
+	LIMIT 1;
+$$;
+COMMENT ON FUNCTION eventstore.current_digest() IS
+	'the last digest: who keeps it elsewhere can prove that no event up to its position was changed, removed or added';
+
+CREATE FUNCTION eventstore.broken_digests(from_position bigint, to_position bigint)
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'eventstore_broken_digests';
+COMMENT ON FUNCTION eventstore.broken_digests(bigint, bigint) IS
+	'the ranges whose events are not those that their digest was made of';
+
+CREATE FUNCTION eventstore.verify_events(
+	from_position bigint DEFAULT 0,
+	to_position bigint DEFAULT NULL)
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT b.invariant, b.detail
+	FROM eventstore.broken_digests(coalesce(from_position, 0),
+								   coalesce(to_position, 9223372036854775807)) b;
+$$;
+COMMENT ON FUNCTION eventstore.verify_events(bigint, bigint) IS
+	'every range of events in this part of the store that was changed since its digest was made; none when all is as it was';
+
+CREATE FUNCTION eventstore.verify_digest(up_to_position bigint, digest bytea)
+RETURNS TABLE (invariant text, detail text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'the store has the digest that is known',
+		   CASE WHEN d.digest IS NULL
+			   THEN format('there is none at position %s', coalesce(verify_digest.up_to_position::text, 'null'))
+			   ELSE format('the one at position %s is %s', d.up_to_position, encode(d.digest, 'hex')) END
+	FROM (SELECT) one LEFT JOIN eventstore.digests d ON d.up_to_position = verify_digest.up_to_position
+	WHERE d.digest IS DISTINCT FROM verify_digest.digest OR d.digest IS NULL
+
+	UNION ALL
+	SELECT b.invariant, b.detail
+	FROM eventstore.broken_digests(0, verify_digest.up_to_position) b;
+$$;
+COMMENT ON FUNCTION eventstore.verify_digest(bigint, bytea) IS
+	'what differs from the store that had this digest: any row proves a change at or below the position';
+
 CREATE FUNCTION eventstore.verify(
 	check_events boolean DEFAULT true,
-	check_indexes boolean DEFAULT true)
+	check_indexes boolean DEFAULT true,
+	from_position bigint DEFAULT 0)
 RETURNS TABLE (invariant text, detail text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
@@ -1481,6 +1686,11 @@ AS $$
 	SELECT b.invariant, b.detail
 	FROM eventstore.broken_index_entries() b
 	WHERE check_indexes
+
+	UNION ALL
+	SELECT b.invariant, b.detail
+	FROM eventstore.verify_events(from_position) b
+	WHERE check_events
 
 	-- the positions
 
@@ -1575,15 +1785,27 @@ AS $$
 		AND NOT a.attisdropped
 
 	UNION ALL
-	SELECT 'the events table has its constraints',
-		   format('constraint %s is missing or not validated', e.conname)
-	FROM (VALUES ('events_pkey'), ('events_stream_id_version_key'), ('events_event_id_key'),
-				 ('events_version_positive'), ('events_names_not_empty'), ('events_one_payload'))
-			AS e (conname)
+	SELECT 'the tables have their constraints',
+		   format('constraint %s of %s is missing, altered or not validated', e.conname, e.relname)
+	FROM (VALUES
+			('events', 'events_pkey', 'PRIMARY KEY (global_position)'),
+			('events', 'events_stream_id_version_key', 'UNIQUE (stream_id, version)'),
+			('events', 'events_event_id_key', 'UNIQUE (event_id)'),
+			('events', 'events_version_positive', 'CHECK ((version > 0))'),
+			('events', 'events_names_not_empty',
+			 'CHECK (((stream_id <> ''''::text) AND (stream_type <> ''''::text) AND (event_type <> ''''::text)))'),
+			('events', 'events_one_payload', 'CHECK (((data IS NULL) <> (binary_data IS NULL)))'),
+			('digests', 'digests_pkey', 'PRIMARY KEY (up_to_position)'),
+			('digests', 'digests_not_empty', 'CHECK (((up_to_position > 0) AND (events > 0)))'),
+			('digests', 'digests_sha256', 'CHECK ((octet_length(digest) = 32))'),
+			('watermark', 'watermark_pkey', 'PRIMARY KEY (only_row)'),
+			('watermark', 'watermark_only_row', 'CHECK (only_row)'))
+			AS e (relname, conname, definition)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_constraint c
-		WHERE c.conrelid = 'eventstore.events'::regclass AND c.conname = e.conname
-			AND c.convalidated AND NOT c.condeferrable)
+		WHERE c.conrelid = format('eventstore.%I', e.relname)::regclass AND c.conname = e.conname
+			AND c.convalidated AND NOT c.condeferrable
+			AND pg_get_constraintdef(c.oid) = e.definition)
 
 	UNION ALL
 	SELECT 'the events table has its indexes',
@@ -1603,15 +1825,75 @@ AS $$
 
 	UNION ALL
 	SELECT 'the guard stands, for everyone',
-		   format('trigger %s is missing, altered or not enabled ALWAYS', e.tgname)
-	FROM (VALUES ('guard_update', 16 + 2), ('guard_delete', 8 + 2), ('guard_truncate', 32 + 2),
-				 ('guard_update_row', 16 + 2 + 1), ('guard_delete_row', 8 + 2 + 1))
-			AS e (tgname, tgtype)
+		   format('trigger %s of %s is missing, altered or not enabled ALWAYS', e.tgname, e.relname)
+	FROM (VALUES ('events', 'guard_insert', 4 + 2, 0),
+				 ('events', 'guard_update', 16 + 2, 0), ('events', 'guard_delete', 8 + 2, 0),
+				 ('events', 'guard_truncate', 32 + 2, 0),
+				 ('events', 'guard_update_row', 16 + 2 + 1, 0), ('events', 'guard_delete_row', 8 + 2 + 1, 0),
+				 ('digests', 'guard_insert', 4 + 2, 0),
+				 ('digests', 'guard_update', 16 + 2, 0), ('digests', 'guard_delete', 8 + 2, 0),
+				 ('digests', 'guard_truncate', 32 + 2, 0),
+				 ('digests', 'guard_update_row', 16 + 2 + 1, 0), ('digests', 'guard_delete_row', 8 + 2 + 1, 0),
+				 ('watermark', 'guard_owner', 32 + 16 + 8 + 4 + 2, 1))
+			AS e (relname, tgname, tgtype, tgnargs)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t
-		WHERE t.tgrelid = 'eventstore.events'::regclass AND t.tgname = e.tgname
+		WHERE t.tgrelid = format('eventstore.%I', e.relname)::regclass AND t.tgname = e.tgname
 			AND t.tgtype = e.tgtype AND t.tgenabled = 'A' AND t.tgqual IS NULL
-			AND t.tgattr = '' AND t.tgfoid = 'eventstore.guard()'::regprocedure)
+			AND t.tgattr = '' AND t.tgfoid = 'eventstore.guard()'::regprocedure
+			AND t.tgnargs = e.tgnargs)
+
+	UNION ALL
+	SELECT 'the guard stands, for everyone',
+		   'event trigger eventstore_guard_rewrite is missing, altered or not enabled ALWAYS'
+	WHERE NOT EXISTS (
+		SELECT FROM pg_event_trigger t
+		WHERE t.evtname = 'eventstore_guard_rewrite' AND t.evtevent = 'table_rewrite'
+			AND t.evtenabled = 'A' AND t.evttags IS NULL
+			AND t.evtfoid = 'eventstore.guard_rewrite()'::regprocedure)
+
+	UNION ALL
+	SELECT 'the functions are the extension''s own',
+		   format('%s was replaced or altered', p.oid::regprocedure)
+	FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+	WHERE p.oid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
+		AND (CASE l.lanname
+				WHEN 'c' THEN p.probin <> '$libdir/eventstore' OR p.prosrc <> 'eventstore_' || p.proname
+					OR p.prosecdef
+				WHEN 'sql' THEN p.prosecdef <> (p.proname = 'get_checkpoint')
+				WHEN 'plpgsql' THEN p.prosecdef <> (p.proname IN (
+					'save_checkpoint', 'create_subscription', 'alter_subscription', 'drop_subscription',
+					'ack_events', 'nack_event', 'replay_parked'))
+				ELSE true END
+			 OR (l.lanname <> 'c' AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'])
+			 OR (l.lanname = 'c' AND p.proconfig IS NOT NULL AND p.proname <> 'fetch_events'))
+
+	UNION ALL
+	SELECT 'all is in the hand of one owner',
+		   format('%s belongs to %s, the schema to %s', o.name, o.owner::regrole, n.nspowner::regrole)
+	FROM pg_namespace n,
+		 (SELECT c.relowner, c.oid::regclass::text, 'pg_class'::regclass::oid, c.oid FROM pg_class c
+		  WHERE c.relkind IN ('r', 'v', 'S')
+		  UNION ALL
+		  SELECT p.proowner, p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid FROM pg_proc p)
+			AS o (owner, name, classid, oid)
+	WHERE n.nspname = 'eventstore' AND o.owner <> n.nspowner
+		AND EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+					WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e'
+						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
+
+	UNION ALL
+	SELECT 'all is in the hand of one owner',
+		   format('trigger %s of %s runs %s, which belongs to %s',
+				  t.tgname, t.tgrelid::regclass, p.oid::regprocedure, p.proowner::regrole)
+	FROM pg_trigger t
+		JOIN pg_proc p ON p.oid = t.tgfoid
+		JOIN pg_class c ON c.oid = t.tgrelid
+		JOIN pg_roles r ON r.oid = p.proowner
+	WHERE c.relnamespace = 'eventstore'::regnamespace AND NOT t.tgisinternal
+		AND p.proowner <> c.relowner AND NOT r.rolsuper
 
 	UNION ALL
 	SELECT 'nothing comes between an append and the table',
@@ -1712,6 +1994,14 @@ AS $$
 	-- the rights
 
 	UNION ALL
+	SELECT 'only the owner may write',
+		   format('%s may move the next position, as a member of pg_write_all_data', r.oid::regrole)
+	FROM pg_roles r, pg_class c
+	WHERE c.oid = 'eventstore.events_global_position_seq'::regclass AND NOT r.rolsuper
+		AND r.rolname <> 'pg_write_all_data' AND NOT pg_has_role(r.oid, c.relowner, 'USAGE')
+		AND pg_has_role(r.oid, 'pg_write_all_data', 'USAGE')
+
+	UNION ALL
 	SELECT 'only the owner has rights on the relations, but for SELECT',
 		   format('%s has %s on %s',
 				  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
@@ -1749,7 +2039,7 @@ AS $$
 	FROM pg_namespace n, aclexplode(n.nspacl) a
 	WHERE n.oid = 'eventstore'::regnamespace AND a.grantee = 0;
 $$;
-COMMENT ON FUNCTION eventstore.verify(boolean, boolean) IS
+COMMENT ON FUNCTION eventstore.verify(boolean, boolean, bigint) IS
 	'every broken invariant of the store as a row; none when the store is sound';
 
 --
@@ -1794,7 +2084,7 @@ BEGIN
 	END IF;
 	EXECUTE format('GRANT USAGE ON SCHEMA eventstore TO %I', role_name);
 	EXECUTE format('GRANT SELECT ON eventstore.events, eventstore.events_jsonb,
-		eventstore.replication_status TO %I', role_name);
+		eventstore.digests, eventstore.replication_status TO %I', role_name);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION
 		eventstore.read_stream(text, bigint, bigint),
 		eventstore.read_stream_backwards(text, bigint, bigint),
@@ -1804,7 +2094,12 @@ BEGIN
 		eventstore.read_visible(bigint, bigint),
 		eventstore.read_event(uuid),
 		eventstore.stream_version(text),
-		eventstore.settled_position(bigint)
+		eventstore.settled_position(bigint),
+		eventstore.event_digest(eventstore.events),
+		eventstore.current_digest(),
+		eventstore.broken_digests(bigint, bigint),
+		eventstore.verify_events(bigint, bigint),
+		eventstore.verify_digest(bigint, bytea)
 		TO %I', role_name);
 	EXECUTE format('GRANT EXECUTE ON PROCEDURE
 		eventstore.wait_for_events(bigint, interval, bigint)
@@ -1841,3 +2136,13 @@ COMMENT ON FUNCTION eventstore.grant_subscriber(name) IS
 	'let a role read events, keep checkpoints, and make and use subscriptions';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA eventstore FROM PUBLIC;
+
+-- Who may use a type can make tables with columns of it, and so keep the owner
+-- from altering or dropping it.
+REVOKE USAGE ON TYPE
+	eventstore.events, eventstore.events_jsonb, eventstore.digests, eventstore.watermark,
+	eventstore.checkpoints, eventstore.subscriptions, eventstore.subscription_partitions,
+	eventstore.subscription_streams, eventstore.subscription_parked,
+	eventstore.subscription_layouts, eventstore.subscription_status, eventstore.parked_events,
+	eventstore.replication_status
+	FROM PUBLIC;

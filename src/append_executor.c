@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "eventstore.h"
+#include "guard.h"
 
 struct EsAppendExecutor
 {
@@ -77,14 +78,56 @@ es_append_executor_check(Relation events)
 				 errhint("Drop the rule and use an AFTER trigger.")));
 }
 
+/*
+ * Is this the guard's trigger, which keeps others from inserting?
+ */
+static bool
+is_guard(const Trigger *trigger)
+{
+	return TRIGGER_FOR_INSERT(trigger->tgtype) && strcmp(trigger->tgname, "guard_insert") == 0 &&
+		es_guard_is_called_by(trigger->tgfoid);
+}
+
+/*
+ * Does an append fire any trigger?  The guard's own is the only one that it
+ * passes over.
+ */
 static bool
 has_insert_triggers(const TriggerDesc *triggers)
 {
-	return triggers != NULL &&
-		(triggers->trig_insert_before_statement ||
-		 triggers->trig_insert_after_row ||
-		 triggers->trig_insert_after_statement ||
-		 triggers->trig_insert_new_table);
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_INSERT(trigger->tgtype) && !is_guard(trigger))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Take the guard's trigger out of the copy of the table's triggers.
+ */
+static void
+remove_guard(TriggerDesc *triggers)
+{
+	int			kept = 0;
+
+	if (triggers == NULL)
+		return;
+	triggers->trig_insert_before_statement = false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (is_guard(trigger))
+			continue;
+		triggers->trig_insert_before_statement |=
+			TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_STATEMENT,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_INSERT);
+		triggers->triggers[kept++] = *trigger;
+	}
+	triggers->numtriggers = kept;
 }
 
 static int
@@ -152,6 +195,7 @@ es_append_executor_open(Relation events, const EsIndexSet *indexes)
 
 	result_relation = makeNode(ResultRelInfo);
 	InitResultRelInfo(result_relation, events, 1, NULL, 0);
+	remove_guard(result_relation->ri_TrigDesc);
 	hand_over_indexes(result_relation, indexes, nforeign);
 
 	executor = palloc(sizeof(EsAppendExecutor));

@@ -57,6 +57,7 @@ es_books_open(EsBooks *books)
 	GetUserIdAndSecContext(&books->user, &books->security_context);
 	SetUserIdAndSecContext(owner, books->security_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	es_rights_check_own_tables();
 	SPI_connect();
 }
 

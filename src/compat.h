@@ -51,6 +51,13 @@
 	LockAcquireExtended(tag, mode, false, false, false, NULL)
 #endif
 
+/* 18: RelationGetPrimaryKeyIndex() got an argument for deferrable ones. */
+#if PG_VERSION_NUM >= 180000
+#define es_primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)
+#else
+#define es_primary_key_index(table) RelationGetPrimaryKeyIndex(table)
+#endif
+
 /* 17: the number of a process got a variable of its own. */
 #if PG_VERSION_NUM >= 170000
 #define ES_MY_PROC_NUMBER MyProcNumber
@@ -163,5 +170,16 @@ es_init_range_table(EState *estate, RangeTblEntry *rte)
 	ExecInitRangeTable(estate, list_make1(rte));
 #endif
 }
+
+/*
+ * 16: the stack of an apply worker that runs nothing of a user's is known.
+ * Before, there is nothing on it but the worker's own callback.
+ */
+#if PG_VERSION_NUM >= 160000
+#define es_is_apply_context(stack) \
+	((stack) == apply_error_context_stack && (stack)->previous == NULL)
+#else
+#define es_is_apply_context(stack) ((stack)->previous == NULL)
+#endif
 
 #endif							/* ES_COMPAT_H */

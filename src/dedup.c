@@ -25,6 +25,7 @@
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -107,10 +108,13 @@ report_duplicate(const pg_uuid_t *event_id, TupleTableSlot *slot)
 {
 	bool		isnull;
 	Datum		stream_id = slot_getattr(slot, Anum_es_events_stream_id, &isnull);
+	bool		may_know = pg_class_aclcheck(slot->tts_tableOid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
+			 !may_know ? errdetail("Event id %s is stored already.",
+								   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(event_id)))) :
 			 errdetail("Event id %s is stored in stream \"%s\" at version %lld.",
 					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(event_id))),
 					   TextDatumGetCString(stream_id),

@@ -128,6 +128,7 @@ extern void es_catalog_check_past_columns(Relation events);
 
 extern void es_rights_check_read(Oid events);
 extern void es_rights_check_append(Oid events);
+extern void es_rights_check_own_tables(void);
 
 /* ---- lock.c ---- */
 
@@ -427,6 +428,7 @@ extern void es_replica_check_own(int64 position);
 extern void es_replica_check_append(Relation events);
 extern void es_replica_check_next(int64 last_taken, int64 next);
 extern void es_replica_watch_subscriptions(void);
+extern bool es_replica_is_subscribed(void);
 
 /* ---- settled_floor.c ---- */
 
@@ -569,6 +571,7 @@ extern bool es_retries_hand_out(EsFetch *fetch);
 extern void es_notify_send(int64 position);
 extern void es_notify_appended(int64 last_position);
 extern void es_notify_stopped(void);
+extern bool es_notify_wants_decisions(void);
 extern void es_notify_decided(void);
 extern void es_notify_before_commit(const EsTransactionNote *note);
 extern void es_notify_before_prepare(const EsTransactionNote *note);

@@ -49,6 +49,8 @@ PG_FUNCTION_INFO_V1(eventstore_fetch_events);
 /* partition and attempt */
 #define NATTS_IN_FRONT 2
 
+#define MAX_PARTITIONS 1024
+
 /* ---- statements ---- */
 
 static EsStatement load_subscription = {
@@ -158,8 +160,13 @@ is_lease(FunctionCallInfo fcinfo, int argument)
 	Interval	day = {.day = 1};
 	Interval	nothing = {0};
 	Datum		lease = PG_GETARG_DATUM(argument);
+	Interval   *parts;
 
-	return !PG_ARGISNULL(argument) &&
+	if (PG_ARGISNULL(argument))
+		return false;
+	/* Parts of both signs compare as something else than they add up to. */
+	parts = PG_GETARG_INTERVAL_P(argument);
+	return parts->month >= 0 && parts->day >= 0 && parts->time >= 0 &&
 		DatumGetBool(DirectFunctionCall2(interval_gt, lease, IntervalPGetDatum(&nothing))) &&
 		DatumGetBool(DirectFunctionCall2(interval_le, lease, IntervalPGetDatum(&day)));
 }
@@ -245,6 +252,14 @@ look_up_layouts(EsFetch *fetch)
 		bool		isnull;
 		ArrayType  *array = DatumGetArrayTypePCopy(es_books_get(i, 1, &isnull));
 
+		if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] > MAX_PARTITIONS ||
+			ARR_HASNULL(array))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("\"%s.subscription_layouts\" has a row that was not made by alter_subscription()",
+							ES_SCHEMA),
+					 errdetail("Its checkpoints are not those of partitions."),
+					 errhint("See eventstore.verify(), and remove the row.")));
 		selection->layouts[i].partitions = ARR_DIMS(array)[0];
 		selection->layouts[i].checkpoints = (int64 *) ARR_DATA_PTR(array);
 	}

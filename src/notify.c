@@ -82,15 +82,23 @@ es_notify_before_prepare(const EsTransactionNote *note)
 }
 
 /*
+ * Is the worker to be told that a prepared transaction is decided?
+ */
+bool
+es_notify_wants_decisions(void)
+{
+	return es_notify == ES_NOTIFY_WORKER && OidIsValid(get_extension_oid("eventstore", true));
+}
+
+/*
  * A prepared transaction, of whatever kind, was decided.  That may have
- * committed events, settled others, or both.  It can't be undone any more, so
- * nothing here may wait for a lock, or fail for what has become of the store.
+ * committed events, settled others, or both.  Raises no error, and waits for no
+ * lock.
  */
 void
 es_notify_decided(void)
 {
-	if (es_notify == ES_NOTIFY_WORKER && OidIsValid(get_extension_oid("eventstore", true)))
-		(void) es_wake_request_look();
+	(void) es_wake_request_look();
 }
 
 /* ---- readers ---- */

@@ -101,8 +101,8 @@ look_up_arrival(Relation subscription_rel, Oid table, Snapshot snapshot)
 /*
  * Is some subscription in place that brings events or the watermark?
  */
-static bool
-is_subscribed(void)
+bool
+es_replica_is_subscribed(void)
 {
 	const EsCatalog *catalog = es_catalog_get();
 	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
@@ -298,7 +298,7 @@ es_replica_check_append(Relation events)
 	es_replica_watch_subscriptions();
 	known_own_position = 0;
 	changes_before = subscription_changes;
-	if (is_subscribed())
+	if (es_replica_is_subscribed())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events can't be appended to a logical replica"),
@@ -340,7 +340,7 @@ check_may_continue(Oid sequence)
 static void
 check_can_continue(void)
 {
-	if (is_subscribed())
+	if (es_replica_is_subscribed())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("a subscription brings events to this store"),

@@ -35,8 +35,8 @@ process_utility(PlannedStmt *statement, const char *query_string, bool read_only
 {
 	ProcessUtility_hook_type run = previous_hook ? previous_hook : standard_ProcessUtility;
 
-	/* The statement may be freed by what it does. */
-	bool		decides = is_decision(statement->utilityStmt);
+	/* Asked before: a decision can't be undone, so nothing may fail after it. */
+	bool		decides = is_decision(statement->utilityStmt) && es_notify_wants_decisions();
 
 	run(statement, query_string, read_only_tree, context, params, environment, receiver,
 		completion);

@@ -366,12 +366,6 @@ es_wake_worker_runs(EsSlot *slot)
 	es_slots_unlock();
 }
 
-static bool
-has_news(EsSlot *slot)
-{
-	return pg_atomic_read_u64(&slot->nappends) != pg_atomic_read_u64(&slot->nannounced);
-}
-
 /*
  * The worker has nothing to do and wants to go.  Returns false if it is wanted
  * after all, also by a request that is not among the "nrequests" that it knows
@@ -384,7 +378,7 @@ es_wake_retire(EsSlot *slot, uint32 nrequests)
 
 	es_slots_lock();
 	pg_atomic_exchange_u32(&slot->worker_state, ES_WORKER_NONE);
-	may_go = pg_atomic_read_u32(&slot->ncommitting) == 0 && !has_news(slot) &&
+	may_go = pg_atomic_read_u32(&slot->ncommitting) == 0 && !es_slot_has_news(slot) &&
 		pg_atomic_read_u32(&slot->nrequests) == nrequests;
 	if (!may_go)
 		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_RUNNING);
@@ -410,7 +404,7 @@ es_wake_worker_died(EsSlot *slot, bool has_failed, bool has_work)
 		pg_atomic_write_u64(&slot->retry_at, now + RETRY_FAILED_AFTER);
 		pg_atomic_write_u64(&slot->nannounced, pg_atomic_read_u64(&slot->nappends));
 	}
-	else if (has_work || has_news(slot) || pg_atomic_read_u32(&slot->ncommitting) > 0)
+	else if (has_work || es_slot_has_news(slot) || pg_atomic_read_u32(&slot->ncommitting) > 0)
 	{
 		pg_atomic_write_u64(&slot->started_at, now);
 		pg_atomic_write_u32(&slot->worker_state, ES_WORKER_STARTING);

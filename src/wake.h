@@ -82,6 +82,7 @@ extern EsSlot *es_slot_known(void);
 extern EsSlot *es_slot_get(Oid database);
 extern EsSlot *es_slot_find(Oid database);
 extern bool es_slot_has_worker(EsSlot *slot);
+extern bool es_slot_has_news(EsSlot *slot);
 extern bool es_slots_may_tell(EsOutage outage);
 
 /* ---- wake.c ---- */
@@ -108,7 +109,15 @@ typedef struct EsPace
 	TimestampTz kept_since;
 } EsPace;
 
+extern void es_watermark_get_ready(void);
+extern void es_watermark_clean_up(void);
 extern void es_watermark_advance(EsPace *pace);
+extern bool es_digest_advance(void);
+
+/* ---- worker_options.c ---- */
+
+extern void es_worker_set_options(void);
+extern void es_worker_wait_for_locks(void);
 
 /* ---- worker.c ---- */
 

@@ -218,6 +218,15 @@ es_slot_has_worker(EsSlot *slot)
 }
 
 /*
+ * Is there an append that was not announced?
+ */
+bool
+es_slot_has_news(EsSlot *slot)
+{
+	return pg_atomic_read_u64(&slot->nappends) != pg_atomic_read_u64(&slot->nannounced);
+}
+
+/*
  * Take the slot from its database, if it is at rest.
  *
  * Who is about to commit has counted himself before he looked whose slot it
@@ -228,13 +237,11 @@ vacate(EsSlot *slot)
 {
 	Oid			database;
 
-	if (es_slot_has_worker(slot) ||
-		pg_atomic_read_u64(&slot->nappends) != pg_atomic_read_u64(&slot->nannounced))
+	if (es_slot_has_worker(slot) || es_slot_has_news(slot))
 		return false;
 
 	database = pg_atomic_exchange_u32(&slot->database, InvalidOid);
-	if (pg_atomic_read_u32(&slot->ncommitting) == 0 &&
-		pg_atomic_read_u64(&slot->nappends) == pg_atomic_read_u64(&slot->nannounced))
+	if (pg_atomic_read_u32(&slot->ncommitting) == 0 && !es_slot_has_news(slot))
 		return true;
 	pg_atomic_write_u32(&slot->database, database);
 	return false;

@@ -5,28 +5,32 @@
  *	  the watermark.
  *
  * It sleeps until an appender wakes it (wake.c).  Then it wakes those who are
- * in wait_for_events(), and sends a NOTIFY.  It stays awake for PAUSE before it
- * asks for more: under load that makes one NOTIFY of many appends.
+ * in wait_for_events(), looks how far all is settled, and sends a NOTIFY.  It
+ * stays awake for PAUSE before it asks for more: under load that makes one
+ * NOTIFY of many appends.
  *
  * A listener reads when it is notified, and as far as all is settled.  If a
  * transaction in front is still open, the listener has to be told again when
  * what it stopped at is settled, although that transaction may notify nobody:
- * it may have been rolled back.  So a reader that stops asks the worker to look
- * how far all is settled.  As long as something is open, the worker looks again
- * each eventstore.watermark_interval, and sends another NOTIFY when the settled
- * position has moved.
+ * it may have been rolled back.  So as long as something is open, the worker
+ * looks again each eventstore.watermark_interval, and sends another NOTIFY when
+ * the settled position has moved.
  *
- * In the same interval it looks what has become of appends that nobody has
- * asked about, and advances the watermark, if there is something new.
+ * Under load a look for each NOTIFY would take half the worker's time.  So where
+ * there are BUSY appends to announce, it looks afterwards, when a reader that
+ * has stopped asks for it or an interval has passed; what has been settled by
+ * then is announced again.
+ * In the same interval it advances the watermark, if there is something new, and
+ * makes digests of what is settled, a small one at a time.
  * Where an old snapshot keeps all versions of that row, less often: see
  * worker_watermark.c.  When nothing happens for some seconds, it exits.
  *
  * It makes way for whoever wants the database for himself (DROP DATABASE and
  * the like): to the server it looks like an autovacuum worker, which those
  * commands terminate, whoever runs them.  It waits for no lock for longer than
- * LOCK_PATIENCE, since it would do so while it holds the lock on the extension,
- * and it sends its NOTIFY in a transaction that holds none, since that can take
- * as long as anybody's commit.  An error is logged, and what failed is tried
+ * LOCK_PATIENCE (worker_options.c), since it would do so while it holds the lock on the extension;
+ * but it sends its NOTIFY in a transaction that holds none, and waits for that
+ * as long as it takes, which is as long as anybody's commit.  An error is logged, and what failed is tried
  * again after RETRY_AFTER; after MAX_FAILURES it gives up.
  *
  *-------------------------------------------------------------------------
@@ -51,7 +55,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -62,10 +65,12 @@
 /* Milliseconds */
 #define PAUSE				3
 #define RETRY_AFTER			1000
-#define LOCK_PATIENCE		100
+#define RETRY_FAILED_AFTER	30000
 #define LOCK_RETRY_AFTER	100
 
 #define MAX_FAILURES		3
+
+#define BUSY				4	/* appends to announce at once */
 
 /*
  * The worker.  What it knows of the store is about the events table
@@ -76,12 +81,11 @@ typedef struct EsWorker
 	EsSlot	   *slot;
 	bool		has_failed;		/* to connect, or too often */
 	int			nfailures;		/* to look, in a row */
-	bool		has_looked;
 	bool		is_gone;		/* the extension was dropped */
 
 	int64		news;			/* the position to announce, or 0 */
 
-	Oid			events;
+	Oid			events;			/* invalid: there was no look at a store */
 	int64		settled;		/* at the last look */
 	bool		is_open;		/* was something in front open? */
 	uint32		nrequests;		/* seen before the last look */
@@ -89,6 +93,8 @@ typedef struct EsWorker
 
 	int64		watermark;		/* that was written last */
 	EsPace		pace;			/* and when to write the next one */
+	bool		is_held_up;		/* by somebody's lock */
+	bool		has_undigested; /* may there be something to make a digest of? */
 
 	TimestampTz busy_at;		/* when there last was something to do */
 } EsWorker;
@@ -146,9 +152,8 @@ belong_to_owner(EsWorker *worker)
 }
 
 /*
- * See how far all is settled and whether that is all there is.  There is
- * something to tell if that has moved and a reader may have stopped there; the
- * first look tells of whatever is there.
+ * See how far all is settled, and whether that is all there is.  If it has moved,
+ * there is something to tell; the first look tells of whatever is there.
  */
 static void
 look(EsWorker *worker)
@@ -156,47 +161,48 @@ look(EsWorker *worker)
 	Relation	events;
 	uint32		nrequests = pg_atomic_read_u32(&worker->slot->nrequests);
 	int64		settled;
-	bool		is_awaited;
 	bool		is_at_end;
+	bool		is_first;
 
 	belong_to_owner(worker);
 	worker->is_gone = !lock_extension();
 	if (worker->is_gone)
 	{
+		worker->events = InvalidOid;
 		worker->nrequests = nrequests;
-		worker->is_open = false;
+		worker->is_open = worker->has_undigested = false;
 		return;
 	}
 	events = es_catalog_open_events();
-	if (worker->events != RelationGetRelid(events))
-	{
-		worker->events = RelationGetRelid(events);
-		worker->settled = worker->watermark = 0;
-	}
+	is_first = worker->events != RelationGetRelid(events);
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (!worker->has_looked)
+	if (is_first)
+	{
+		worker->settled = 0;
 		worker->watermark = Max(es_watermark_read(GetActiveSnapshot()), 0);
+		worker->has_undigested = worker->watermark > 0;
+	}
 	settled = es_settled_position(events, GetActiveSnapshot(), worker->settled, &is_at_end);
 	PopActiveSnapshot();
-	is_awaited = worker->is_open || nrequests != worker->nrequests;
-	if (!worker->has_looked || (is_awaited && settled != worker->settled))
+	if (is_first || settled != worker->settled)
 		worker->news = Max(es_position_last(events), settled);
+	worker->events = RelationGetRelid(events);
 	table_close(events, AccessShareLock);
 
 	worker->nrequests = nrequests;
 	worker->settled = settled;
 	worker->is_open = !is_at_end;
-	worker->has_looked = true;
 }
 
 /*
- * Tell the listeners.
+ * Tell the listeners, however long others take to tell theirs.
  */
 static void
 send_notify(EsWorker *worker)
 {
 	belong_to_owner(worker);
+	es_worker_wait_for_locks();
 	es_notify_send(worker->news);
 }
 
@@ -210,6 +216,15 @@ advance_watermark(EsWorker *worker)
 		return;
 	es_watermark_advance(&worker->pace);
 	worker->watermark = settled;
+	worker->has_undigested = true;
+}
+
+static void
+make_digests(EsWorker *worker)
+{
+	worker->is_gone = !lock_extension();
+	if (!worker->is_gone)
+		worker->has_undigested = es_digest_advance();
 }
 
 /* ---- steps ---- */
@@ -236,39 +251,33 @@ run_step(EsWorker *worker, EsWorkerStep step, const char *activity)
 		SetUserIdAndSecContext(user, security_context);
 		CommitTransactionCommand();
 		is_done = true;
+		worker->is_held_up = false;
 	}
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(context);
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-		{
+		worker->is_held_up = geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE;
+		if (!worker->is_held_up)
 			EmitErrorReport();
+		if (!worker->is_held_up && geterrcode() != ERRCODE_QUERY_CANCELED)
 			worker->nfailures++;
-		}
 		AbortCurrentTransaction();
 		FlushErrorState();
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	disable_timeout(STATEMENT_TIMEOUT, false);
+	es_watermark_clean_up();
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(false);
 	return is_done;
 }
 
 static bool
-has_news(EsWorker *worker)
-{
-	return pg_atomic_read_u64(&worker->slot->nappends) !=
-		pg_atomic_read_u64(&worker->slot->nannounced);
-}
-
-static bool
 is_asked_to_look(EsWorker *worker)
 {
-	return !worker->has_looked ||
+	return (!worker->is_gone && !OidIsValid(worker->events)) ||
 		worker->nrequests != pg_atomic_read_u32(&worker->slot->nrequests);
 }
 
@@ -300,26 +309,14 @@ must_look(EsWorker *worker)
 static bool
 is_idle(EsWorker *worker)
 {
-	return worker->look_at == DT_NOEND && has_passed(idle_from(worker));
+	return worker->look_at == DT_NOEND && has_passed(idle_from(worker)) &&
+		!(worker->is_held_up && has_new_watermark(worker));
 }
 
 /*
- * Send what there is to tell, in a transaction of its own.
- */
-static bool
-announce(EsWorker *worker)
-{
-	if (worker->news > 0 && !run_step(worker, send_notify, "announcing new events"))
-		return false;
-	worker->news = 0;
-	worker->nfailures = 0;
-	return true;
-}
-
-/*
- * When to look what has become of an append that nobody asks about?  When the
- * watermark can be written, but not much later; and at once where it belongs
- * to a store that was not there.
+ * When to look what has become of appends that were announced without a look?
+ * When the watermark can be written, but not much later; and at once where they
+ * belong to a store that was not there.
  */
 static TimestampTz
 time_to_look(EsWorker *worker)
@@ -332,54 +329,64 @@ time_to_look(EsWorker *worker)
 }
 
 /*
- * Tell everybody of the appends that have come.
- */
-static bool
-announce_appends(EsWorker *worker)
-{
-	EsSlot	   *slot = worker->slot;
-
-	/* In this order: who has counted an append has said before where it is. */
-	uint64		nappends = pg_atomic_read_u64(&slot->nappends);
-	int64		position = pg_atomic_exchange_u64(&slot->last_position, 0);
-
-	ConditionVariableBroadcast(&slot->waiters);
-	worker->news = Max(worker->news, position);
-	if (!announce(worker))
-		return false;
-	pg_atomic_write_u64(&slot->nannounced, nappends);
-	worker->look_at = Min(worker->look_at, time_to_look(worker));
-
-	/* Those who commit meanwhile need not wake us. */
-	(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
-					 es_wake_wait_event(ES_WAIT_WORKER_PAUSE));
-	return true;
-}
-
-/*
- * Look, and tell those who have stopped.
+ * Look.  Who stops from here on asks for another look, unless there will be one.
  */
 static bool
 look_around(EsWorker *worker)
 {
 	EsSlot	   *slot = worker->slot;
-	bool		is_first = !worker->has_looked;
-	uint64		nappends = pg_atomic_read_u64(&slot->nappends);
 	int64		settled_before = worker->settled;
 
-	/* Who stops from here on asks for another look. */
 	pg_atomic_exchange_u32(&slot->is_watching, false);
 	worker->look_at = 0;		/* until it is done */
-	if (!run_step(worker, look, "looking for new events") || !announce(worker))
+	if (!run_step(worker, look, "looking for new events"))
 		return false;
 	pg_atomic_write_u32(&slot->is_watching, worker->is_open);
-	if (is_first)
-		pg_atomic_write_u64(&slot->nannounced, nappends);
-
 	worker->look_at = worker->is_open ? after_milliseconds(es_watermark_interval) : DT_NOEND;
 	if (worker->settled != settled_before)
 		ConditionVariableBroadcast(&slot->waiters);
 	return true;
+}
+
+/*
+ * Look, if that is due, and tell the listeners; of appends also when the look
+ * fails.
+ */
+static bool
+look_and_announce(EsWorker *worker, bool is_to_look)
+{
+	EsSlot	   *slot = worker->slot;
+	bool		has_appends = es_slot_has_news(slot);
+	bool		is_done;
+
+	/* In this order: who has counted an append has said before where it is. */
+	uint64		nappends = pg_atomic_read_u64(&slot->nappends);
+	int64		position = pg_atomic_exchange_u64(&slot->last_position, 0);
+
+	worker->news = Max(worker->news, position);
+	if (has_appends)
+		ConditionVariableBroadcast(&slot->waiters);
+	is_done = !is_to_look || look_around(worker);
+	if (worker->news > 0 && !run_step(worker, send_notify, "announcing new events"))
+		return false;
+	worker->news = 0;
+	pg_atomic_write_u64(&slot->nannounced, nappends);
+	if (is_done)
+		worker->nfailures = 0;
+	if (!is_to_look)
+		worker->look_at = Min(worker->look_at, time_to_look(worker));
+
+	/* Those who commit meanwhile need not wake us. */
+	if (has_appends)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
+						 es_wake_wait_event(ES_WAIT_WORKER_PAUSE));
+	return is_done;
+}
+
+static bool
+is_busy(EsSlot *slot)
+{
+	return pg_atomic_read_u64(&slot->nappends) - pg_atomic_read_u64(&slot->nannounced) >= BUSY;
 }
 
 /*
@@ -388,19 +395,27 @@ look_around(EsWorker *worker)
 static bool
 work(EsWorker *worker)
 {
-	bool		has_appends = worker->has_looked && has_news(worker);
-	bool		is_to_look = must_look(worker);
+	bool		has_appends = es_slot_has_news(worker->slot);
+	bool		is_to_look = must_look(worker) || (has_appends && !is_busy(worker->slot));
 
-	if (has_appends || is_to_look)
+	if (has_appends || is_to_look || worker->news > 0)
+	{
 		worker->busy_at = GetCurrentTimestamp();
-	if ((has_appends && !announce_appends(worker)) ||
-		(is_to_look && !look_around(worker)))
-		return false;
+		if (!look_and_announce(worker, is_to_look))
+			return false;
+	}
 	if (!worker->is_gone && has_new_watermark(worker) &&
-		(has_passed(worker->pace.next) || is_idle(worker)) &&
+		(has_passed(worker->pace.next) ||
+		 (has_passed(idle_from(worker)) && !worker->is_held_up)) &&
 		!run_step(worker, advance_watermark, "advancing the watermark"))
 	{
-		worker->pace.next = after_milliseconds(RETRY_AFTER);
+		worker->pace.next = after_milliseconds(worker->is_held_up ? RETRY_AFTER : RETRY_FAILED_AFTER);
+		worker->nfailures = 0;
+	}
+	if (worker->has_undigested && !worker->is_gone &&
+		!run_step(worker, make_digests, "making digests"))
+	{
+		worker->has_undigested = false; /* until the watermark is advanced */
 		worker->nfailures = 0;
 	}
 	return true;
@@ -412,9 +427,11 @@ work(EsWorker *worker)
 static TimestampTz
 next_time(EsWorker *worker)
 {
-	TimestampTz next = Min(worker->look_at, idle_from(worker));
+	TimestampTz next = worker->look_at;
 
-	return has_new_watermark(worker) ? Min(next, worker->pace.next) : next;
+	if (has_new_watermark(worker))
+		next = Min(next, worker->pace.next);
+	return worker->is_held_up ? next : Min(next, idle_from(worker));
 }
 
 /*
@@ -463,8 +480,7 @@ at_exit(int code, Datum arg)
 {
 	if (me.slot != NULL)
 		es_wake_worker_died(me.slot, me.has_failed,
-							me.has_looked && !me.is_gone &&
-							(me.is_open || is_asked_to_look(&me)));
+							OidIsValid(me.events) && (me.is_open || is_asked_to_look(&me)));
 }
 
 static bool
@@ -476,43 +492,6 @@ retire(EsWorker *worker)
 	return true;
 }
 
-/*
- * What was set for the database must not keep the worker from its work.
- */
-static void
-set_option(const char *name, const char *value)
-{
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
-/*
- * Whoever waits for us while we wait for him is not to find that out.
- */
-static void
-set_lock_timeout(void)
-{
-	char		milliseconds[16];
-
-	snprintf(milliseconds, sizeof(milliseconds), "%d",
-			 Max(1, Min(LOCK_PATIENCE, DeadlockTimeout / 2)));
-	set_option("lock_timeout", milliseconds);
-}
-
-static void
-set_options(void)
-{
-	set_option("eventstore.notify", "off");
-	set_option("synchronous_commit", "off");
-	set_option("search_path", "pg_catalog, pg_temp");
-	set_option("default_transaction_isolation", "read committed");
-	set_option("default_transaction_read_only", "off");
-	set_option("statement_timeout", "0");
-	set_lock_timeout();
-	set_option("idle_in_transaction_session_timeout", "0");
-	if (GetConfigOption("transaction_timeout", true, false) != NULL)
-		set_option("transaction_timeout", "0");
-}
-
 static void
 connect_to_database(Oid database)
 {
@@ -522,11 +501,25 @@ connect_to_database(Oid database)
 #endif
 	me.has_failed = true;		/* until it is done */
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
-	set_options();
+	es_worker_set_options();
+	es_watermark_get_ready();
 	if (!run_step(&me, belong_to_owner, "starting"))
 		proc_exit(1);
 	me.has_failed = false;
 	es_wake_worker_runs(me.slot);
+}
+
+/*
+ * The interval may be a shorter one now.
+ */
+static void
+heed_interval(EsWorker *worker)
+{
+	TimestampTz time = after_milliseconds(es_watermark_interval);
+
+	worker->pace.next = Min(worker->pace.next, time);
+	if (worker->look_at != DT_NOEND)
+		worker->look_at = Min(worker->look_at, time);
 }
 
 /*
@@ -543,6 +536,7 @@ run(EsWorker *worker)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			heed_interval(worker);
 		}
 
 		if (!work(worker))
@@ -550,9 +544,10 @@ run(EsWorker *worker)
 			worker->has_failed = worker->nfailures >= MAX_FAILURES;
 			if (worker->has_failed)
 				return;
-			sleep_after_error(worker->nfailures > 0 ? RETRY_AFTER : LOCK_RETRY_AFTER);
+			sleep_after_error(worker->is_held_up ? LOCK_RETRY_AFTER : RETRY_AFTER);
 		}
-		else if (has_news(worker) || is_asked_to_look(worker))
+		else if (es_slot_has_news(worker->slot) || is_asked_to_look(worker) ||
+				 (worker->has_undigested && !worker->is_gone))
 			continue;
 		else if (!worker->is_gone && !is_idle(worker))
 			sleep_until(next_time(worker));
@@ -562,6 +557,8 @@ run(EsWorker *worker)
 			if (retire(worker))
 				return;
 			worker->busy_at = GetCurrentTimestamp();
+			if (worker->is_gone)
+				sleep_until(after_milliseconds(LOCK_RETRY_AFTER));
 		}
 	}
 }

@@ -3,6 +3,9 @@
 -- by every kind of command.
 --
 
+\getenv srcdir PG_ABS_SRCDIR
+\set by_hand :srcdir '/sql/include/by_hand.sql'
+\i :by_hand
 CREATE EXTENSION eventstore;
 SELECT last_version FROM eventstore.append_events('Order-1',
 	'[{"event_type":"A","data":1},{"event_type":"B","data":2}]');

@@ -4,6 +4,9 @@
 --
 \set VERBOSITY terse
 SET client_min_messages = warning;
+\getenv srcdir PG_ABS_SRCDIR
+\set by_hand :srcdir '/sql/include/by_hand.sql'
+\i :by_hand
 DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
 CREATE ROLE regress_es_verify;

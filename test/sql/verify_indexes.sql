@@ -4,6 +4,9 @@
 -- and one can be given the file of another.
 --
 SET client_min_messages = warning;
+\getenv srcdir PG_ABS_SRCDIR
+\set by_hand :srcdir '/sql/include/by_hand.sql'
+\i :by_hand
 DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
 SELECT last_position FROM eventstore.append_events('Order-1',
