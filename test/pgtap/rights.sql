@@ -54,12 +54,15 @@ SELECT set_eq(
 	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_reader'::regrole$$,
 	$$VALUES ('schema eventstore', 'USAGE'), ('relation events', 'SELECT'),
 			 ('relation events_jsonb', 'SELECT'), ('relation replication_status', 'SELECT'),
+			 ('relation digests', 'SELECT'),
 			 ('function read_stream', 'EXECUTE'), ('function read_stream_backwards', 'EXECUTE'),
 			 ('function read_all', 'EXECUTE'), ('function read_all_backwards', 'EXECUTE'),
 			 ('function read_category', 'EXECUTE'), ('function read_visible', 'EXECUTE'),
 			 ('function read_event', 'EXECUTE'),
 			 ('function stream_version', 'EXECUTE'), ('function settled_position', 'EXECUTE'),
-			 ('function wait_for_events', 'EXECUTE')$$,
+			 ('function wait_for_events', 'EXECUTE'), ('function event_digest', 'EXECUTE'),
+			 ('function current_digest', 'EXECUTE'), ('function broken_digests', 'EXECUTE'),
+			 ('function verify_events', 'EXECUTE'), ('function verify_digest', 'EXECUTE')$$,
 	'what a reader has');
 SELECT set_eq(
 	$$SELECT what, privilege_type FROM granted WHERE grantee = 'regress_es_writer'::regrole$$,
@@ -131,6 +134,10 @@ INSERT INTO statements VALUES
 	('neither', 'SELECT FROM eventstore.watermark'),
 	('neither', 'INSERT INTO eventstore.watermark VALUES (true, 1)'),
 	('neither', 'UPDATE eventstore.watermark SET settled_position = 99'),
+	('neither', 'INSERT INTO eventstore.digests VALUES (1, 1, sha256(''''))'),
+	('neither', 'SELECT eventstore.write_digests(1)'),
+	('neither', 'SELECT eventstore.new_digests(1)'),
+	('read', 'SELECT eventstore.verify_events()'),
 	('neither', 'SELECT nextval(''eventstore.events_global_position_seq'')'),
 	('neither', 'SELECT setval(''eventstore.events_global_position_seq'', 1)'),
 	('neither', 'SELECT FROM eventstore.events_global_position_seq'),
@@ -224,8 +231,7 @@ DELETE FROM statements WHERE statement ~ 'grant_';
 SELECT set_eq(
 	$$SELECT statement FROM pg_temp.outcomes('regress_es_nobody') WHERE state = 'permitted'$$,
 	$$SELECT statement FROM statements
-	  WHERE kind = 'append' OR (kind = 'subscribe' AND statement !~ 'fetch_events|subscription_status|parked_events')
-		OR statement ~ 'check_subscription_id'$$,
+	  WHERE kind = 'append' OR (kind = 'subscribe' AND statement !~ 'fetch_events|subscription_status|parked_events')$$,
 	'EXECUTE on every function permits to append and to manage subscriptions, and not to read');
 
 -- The guard is for the owner and superusers too.

@@ -13,7 +13,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 
-SELECT plan(38);
+SELECT plan(39);
 
 --
 -- The extension
@@ -31,7 +31,7 @@ SELECT set_eq(
 	$$SELECT relation::regclass::text, condition
 	  FROM pg_extension, unnest(extconfig, extcondition) AS c (relation, condition)
 	  WHERE extname = 'eventstore'$$,
-	$$VALUES ('eventstore.events', ''),
+	$$VALUES ('eventstore.events', ''), ('eventstore.digests', ''),
 			 ('eventstore.events_global_position_seq', ''),
 			 ('eventstore.watermark', ''), ('eventstore.checkpoints', ''), ('eventstore.subscriptions', ''),
 			 ('eventstore.subscription_partitions', ''), ('eventstore.subscription_streams', ''),
@@ -44,6 +44,7 @@ SELECT set_eq(
 			 ('v', 'events_jsonb'), ('v', 'replication_status'),
 			 ('i', 'events_pkey'), ('i', 'events_stream_id_version_key'), ('i', 'events_event_id_key'),
 			 ('i', 'events_stream_type_global_position_idx'), ('i', 'watermark_pkey'),
+			 ('r', 'digests'), ('i', 'digests_pkey'),
 			 ('r', 'checkpoints'), ('i', 'checkpoints_pkey'), ('r', 'subscriptions'), ('i', 'subscriptions_pkey'),
 			 ('r', 'subscription_partitions'), ('i', 'subscription_partitions_pkey'),
 			 ('r', 'subscription_streams'), ('i', 'subscription_streams_pkey'),
@@ -56,8 +57,13 @@ SELECT is_empty(
 	  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'eventstore')
 	  AND (pg_identify_object(d.classid, d.objid, d.objsubid)).schema IS DISTINCT FROM 'eventstore'
-	  AND d.classid <> 'pg_namespace'::regclass$$,
-	'the extension has nothing outside its schema');
+	  AND d.classid NOT IN ('pg_namespace'::regclass, 'pg_event_trigger'::regclass)$$,
+	'the extension has nothing outside its schema but an event trigger');
+SELECT set_eq(
+	$$SELECT evtname::text, evtevent::text, evtfoid::regproc::text, evtenabled::text, evttags::text
+	  FROM pg_event_trigger$$,
+	$$VALUES ('eventstore_guard_rewrite', 'table_rewrite', 'eventstore.guard_rewrite', 'A', NULL)$$,
+	'which is for table_rewrite');
 SELECT is_empty(
 	$$SELECT t.typname FROM pg_type t
 	  WHERE t.typnamespace = 'eventstore'::regnamespace
@@ -216,6 +222,7 @@ SELECT set_eq(
 	  WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind = 'r'$$,
 	$$VALUES ('events', 'heap', 'p', 'd', false, false, NULL, 0),
 			 ('watermark', 'heap', 'p', 'd', false, false, NULL, 0),
+			 ('digests', 'heap', 'p', 'd', false, false, NULL, 0),
 			 ('checkpoints', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
 			 ('subscriptions', 'heap', 'p', 'd', false, false, NULL, 0),
 			 ('subscription_partitions', 'heap', 'p', 'd', false, false, '{fillfactor=50}', 0),
@@ -251,9 +258,15 @@ SELECT set_eq(
 	  ('eventstore.events', 'events_one_payload', 'CHECK (((data IS NULL) <> (binary_data IS NULL)))', true),
 	  ('eventstore.watermark', 'watermark_pkey', 'PRIMARY KEY (only_row)', true),
 	  ('eventstore.watermark', 'watermark_only_row', 'CHECK (only_row)', true),
+	  ('eventstore.digests', 'digests_pkey', 'PRIMARY KEY (up_to_position)', true),
+	  ('eventstore.digests', 'digests_not_empty', 'CHECK (((up_to_position > 0) AND (events > 0)))', true),
+	  ('eventstore.digests', 'digests_sha256', 'CHECK ((octet_length(digest) = 32))', true),
 	  ('eventstore.checkpoints', 'checkpoints_pkey', 'PRIMARY KEY (subscription_id)', true),
 	  ('eventstore.checkpoints', 'checkpoints_position_not_negative', 'CHECK (("position" >= 0))', true),
 	  ('eventstore.subscriptions', 'subscriptions_pkey', 'PRIMARY KEY (subscription_id)', true),
+	  ('eventstore.subscriptions', 'subscriptions_types_are_names', 'CHECK (((COALESCE(array_ndims(stream_types), 1) = 1) AND (array_position(stream_types, NULL::text) IS NULL) AND (COALESCE(array_ndims(event_types), 1) = 1) AND (array_position(event_types, NULL::text) IS NULL)))', true),
+	  ('eventstore.subscriptions', 'subscriptions_numbers_in_range', 'CHECK ((((partitions >= 1) AND (partitions <= 1024)) AND (max_attempts > 0) AND (revision > 0)))', true),
+	  ('eventstore.subscription_layouts', 'subscription_layouts_are_of_partitions', 'CHECK (((NOT (array_ndims(checkpoints) IS DISTINCT FROM 1)) AND (array_lower(checkpoints, 1) = 1) AND (array_length(checkpoints, 1) <= 1024) AND (array_position(checkpoints, NULL::bigint) IS NULL)))', true),
 	  ('eventstore.subscription_partitions', 'subscription_partitions_pkey', 'PRIMARY KEY (subscription_id, partition)', true),
 	  ('eventstore.subscription_streams', 'subscription_streams_pkey', 'PRIMARY KEY (subscription_id, partition, stream_id)', true),
 	  ('eventstore.subscription_parked', 'subscription_parked_pkey', 'PRIMARY KEY (subscription_id, partition, "position")', true),
@@ -287,6 +300,7 @@ SELECT set_eq(
 	  ('CREATE UNIQUE INDEX events_event_id_key ON eventstore.events USING btree (event_id)', true),
 	  ('CREATE INDEX events_stream_type_global_position_idx ON eventstore.events USING btree (stream_type, global_position)', true),
 	  ('CREATE UNIQUE INDEX watermark_pkey ON eventstore.watermark USING btree (only_row)', true),
+	  ('CREATE UNIQUE INDEX digests_pkey ON eventstore.digests USING btree (up_to_position)', true),
 	  ('CREATE UNIQUE INDEX checkpoints_pkey ON eventstore.checkpoints USING btree (subscription_id)', true),
 	  ('CREATE UNIQUE INDEX subscriptions_pkey ON eventstore.subscriptions USING btree (subscription_id)', true),
 	  ('CREATE UNIQUE INDEX subscription_partitions_pkey ON eventstore.subscription_partitions USING btree (subscription_id, partition)', true),
@@ -303,6 +317,14 @@ SELECT set_eq(
 	  WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace)
 	  AND NOT tgisinternal$$,
 	$$VALUES
+	  ('CREATE TRIGGER guard_insert BEFORE INSERT ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_insert BEFORE INSERT ON eventstore.digests FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.digests FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.digests FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.digests FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.digests FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.digests FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A'),
+	  ('CREATE TRIGGER guard_owner BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON eventstore.watermark FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard(''owner'')', 'A'),
 	  ('CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
@@ -337,13 +359,23 @@ SELECT set_eq(
 	  ('settled_position', 'after_position bigint DEFAULT 0', 'bigint'),
 	  ('wait_for_events', 'IN after_position bigint, IN timeout interval DEFAULT ''00:00:30''::interval, INOUT settled_position bigint DEFAULT NULL::bigint', NULL),
 	  ('advance_watermark', '', 'bigint'),
+	  ('write_watermark', '', 'bigint'),
+	  ('new_digests', 'max_digests integer, OUT up_to_position bigint, OUT events bigint, OUT digest bytea', 'SETOF record'),
+	  ('write_digests', 'max_digests integer', 'bigint'),
 	  ('continue_positions', 'above_position bigint DEFAULT NULL::bigint', 'bigint'),
 	  ('rewritten_positions', '', 'SETOF bigint'),
 	  ('broken_events', '', 'TABLE(invariant text, detail text)'),
 	  ('broken_index_entries', '', 'TABLE(invariant text, detail text)'),
-	  ('verify', 'check_events boolean DEFAULT true, check_indexes boolean DEFAULT true', 'TABLE(invariant text, detail text)'),
+	  ('event_digest', 'event eventstore.events', 'bytea'),
+	  ('current_digest', 'OUT up_to_position bigint, OUT digest bytea, OUT made_at timestamp with time zone', 'record'),
+	  ('broken_digests', 'from_position bigint, to_position bigint', 'TABLE(invariant text, detail text)'),
+	  ('verify_events', 'from_position bigint DEFAULT 0, to_position bigint DEFAULT NULL::bigint', 'TABLE(invariant text, detail text)'),
+	  ('verify_digest', 'up_to_position bigint, digest bytea', 'TABLE(invariant text, detail text)'),
+	  ('verify', 'check_events boolean DEFAULT true, check_indexes boolean DEFAULT true, from_position bigint DEFAULT 0', 'TABLE(invariant text, detail text)'),
 	  ('guard', '', 'trigger'),
-  ('enable_guard', '', 'void'),
+	  ('guard_rewrite', '', 'event_trigger'),
+	  ('enable_guard', '', 'void'),
+	  ('check_own_tables', '', 'void'),
 	  ('grant_reader', 'role_name name', 'void'),
 	  ('grant_writer', 'role_name name', 'void'),
 	  ('stream_partition', 'stream_id text, partitions integer', 'integer'),
@@ -383,8 +415,18 @@ SELECT set_eq(
 	  ('rewritten_positions', 'c', 's', 'r', false),
 	  ('continue_positions', 'c', 'v', 'u', false),
 	  ('guard', 'c', 'v', 'u', false),
-  ('enable_guard', 'sql', 'v', 'u', false),
+	  ('guard_rewrite', 'c', 'v', 'u', false),
+	  ('enable_guard', 'sql', 'v', 'u', false),
 	  ('advance_watermark', 'sql', 'v', 'u', false),
+	  ('write_watermark', 'sql', 'v', 'u', false),
+	  ('new_digests', 'c', 'v', 'u', true),
+	  ('write_digests', 'sql', 'v', 'u', false),
+	  ('check_own_tables', 'c', 's', 's', false),
+	  ('event_digest', 'c', 's', 's', true),
+	  ('current_digest', 'sql', 's', 'r', false),
+	  ('broken_digests', 'c', 's', 'r', true),
+	  ('verify_events', 'sql', 's', 'r', false),
+	  ('verify_digest', 'sql', 's', 'r', false),
 	  ('broken_events', 'sql', 's', 'r', false),
 	  ('broken_index_entries', 'c', 's', 'r', false),
 	  ('verify', 'sql', 's', 'r', false),

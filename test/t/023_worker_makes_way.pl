@@ -126,6 +126,32 @@ foreach (1 .. 3)
 like($waiting->answer, qr/is being accessed by other users/, 'which fails');
 $_->quit foreach $other, $waiting;
 
+# Nor does it make way for those who may not do such things.
+stop_listening();
+run_sql('CREATE ROLE stranger LOGIN');
+make_database('mine', 'at rest');
+start_listening($node, 'mine');
+my $script = PostgreSQL::Test::Utils::tempdir . '/refused.sql';
+append_to_file($script, q{
+DROP DATABASE mine;
+ALTER DATABASE mine RENAME TO yours;
+CREATE DATABASE yours TEMPLATE mine;
+} x 1000);
+my @strangers = map {
+	IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('template1') . ' user=stranger', '-f', $script ],
+		'>', '/dev/null', '2>', '/dev/null')
+} 1 .. 3;
+my $appending = session($node, 'mine');
+foreach (1 .. 4)
+{
+	takes_at_most(1, sub { hears($appending->query(append_sql('Account-1')), 'an append is announced') },
+		'while a role without rights tries to drop, rename and copy the database');
+	usleep(300_000);
+}
+is(scalar(grep { $_->pumpable } @strangers), 3, 'which goes on all the time');
+$_->kill_kill foreach @strangers;
+$appending->quit;
+
 stop_listening();
 $node->stop('fast');
 done_testing();
