@@ -180,6 +180,7 @@ look(EsWorker *worker)
 	if (is_first)
 	{
 		worker->settled = 0;
+		worker->pace.next = 0;
 		worker->watermark = Max(es_watermark_read(GetActiveSnapshot()), 0);
 		worker->has_undigested = worker->watermark > 0;
 	}

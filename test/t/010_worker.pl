@@ -228,7 +228,9 @@ is(worker_pid($node), $pid, 'it is the same worker');
 run_sql('DROP TRIGGER see ON eventstore.watermark');
 
 # Somebody who is held up by a step of it cancels that, as he would autovacuum's.
+# (A worker tries again 30 seconds after an error, another one at once.)
 run_sql(q{
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'eventstore worker';
 CREATE OR REPLACE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM pg_sleep(600);
@@ -241,6 +243,7 @@ ok( $node->poll_query_until('postgres', q{
 SELECT EXISTS (SELECT FROM pg_stat_activity
 			   WHERE backend_type = 'eventstore worker' AND wait_event = 'PgSleep')}),
 	'the worker is held up by a trigger');
+$pid = worker_pid($node);
 run_sql(q{
 SET deadlock_timeout = '10ms';
 SET statement_timeout = '60s';
