@@ -763,6 +763,52 @@ $$;
 COMMENT ON FUNCTION eventstore.check_argument(boolean, text, text, text) IS
 	'refuse an argument (22023) that is not valid';
 
+CREATE FUNCTION eventstore.foreign_code()
+RETURNS TABLE (detail text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH members AS (
+		SELECT d.classid, d.objid
+		FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+		WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND x.extname = 'eventstore'),
+	tables AS (
+		SELECT c.oid, c.relowner, n.nspowner AS owner
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'S')
+			AND ('pg_class'::regclass, c.oid) IN (SELECT classid, objid FROM members)),
+	-- what has been hung on them
+	parts (relid, classid, objid) AS (
+		SELECT oid, 'pg_class'::regclass::oid, oid FROM tables
+		UNION ALL SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_index
+		UNION ALL SELECT conrelid, 'pg_constraint'::regclass, oid FROM pg_constraint
+		UNION ALL SELECT adrelid, 'pg_attrdef'::regclass, oid FROM pg_attrdef
+		UNION ALL SELECT ev_class, 'pg_rewrite'::regclass, oid FROM pg_rewrite
+		UNION ALL SELECT polrelid, 'pg_policy'::regclass, oid FROM pg_policy
+		UNION ALL SELECT tgrelid, 'pg_trigger'::regclass, oid FROM pg_trigger)
+	SELECT format('%s belongs to %s', t.oid::regclass, t.relowner::regrole)
+	FROM tables t
+	WHERE t.relowner <> t.owner
+
+	UNION ALL
+	-- and what that calls (of built-in objects there are no dependencies)
+	SELECT format('%s uses %s, which belongs to %s', pg_describe_object(p.classid, p.objid, 0),
+				  pg_describe_object(d.refclassid, d.refobjid, 0), c.owner::regrole)
+	FROM tables t
+		JOIN parts p ON p.relid = t.oid
+		JOIN pg_depend d ON d.classid = p.classid AND d.objid = p.objid,
+		LATERAL (SELECT CASE d.refclassid
+			WHEN 'pg_proc'::regclass THEN (SELECT o.proowner FROM pg_proc o WHERE o.oid = d.refobjid)
+			WHEN 'pg_operator'::regclass THEN (SELECT o.oprowner FROM pg_operator o WHERE o.oid = d.refobjid)
+			WHEN 'pg_opclass'::regclass THEN (SELECT o.opcowner FROM pg_opclass o WHERE o.oid = d.refobjid)
+			WHEN 'pg_type'::regclass THEN (SELECT o.typowner FROM pg_type o WHERE o.oid = d.refobjid)
+			END) AS c (owner)
+	WHERE c.owner <> t.owner
+		AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = c.owner);
+$$;
+COMMENT ON FUNCTION eventstore.foreign_code() IS
+	'what belongs to others and would run with the rights of the event store''s owner';
+
 CREATE FUNCTION eventstore.check_own_tables()
 RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE
@@ -1628,12 +1674,12 @@ $$;
 COMMENT ON FUNCTION eventstore.current_digest() IS
 	'the last digest: who keeps it elsewhere can prove that no event up to its position was changed, removed or added';
 
-CREATE FUNCTION eventstore.broken_digests(from_position bigint, to_position bigint)
+CREATE FUNCTION eventstore.broken_digests(from_position bigint, to_position bigint, known bytea)
 RETURNS TABLE (invariant text, detail text)
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'eventstore_broken_digests';
-COMMENT ON FUNCTION eventstore.broken_digests(bigint, bigint) IS
-	'the ranges whose events are not those that their digest was made of';
+COMMENT ON FUNCTION eventstore.broken_digests(bigint, bigint, bytea) IS
+	'the ranges whose events are not those that their digest was made of, and whether a known digest is that of the events';
 
 CREATE FUNCTION eventstore.verify_events(
 	from_position bigint DEFAULT 0,
@@ -1643,8 +1689,7 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT b.invariant, b.detail
-	FROM eventstore.broken_digests(coalesce(from_position, 0),
-								   coalesce(to_position, 9223372036854775807)) b;
+	FROM eventstore.broken_digests(from_position, to_position, NULL) b;
 $$;
 COMMENT ON FUNCTION eventstore.verify_events(bigint, bigint) IS
 	'every range of events in this part of the store that was changed since its digest was made; none when all is as it was';
@@ -1654,16 +1699,9 @@ RETURNS TABLE (invariant text, detail text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT 'the store has the digest that is known',
-		   CASE WHEN d.digest IS NULL
-			   THEN format('there is none at position %s', coalesce(verify_digest.up_to_position::text, 'null'))
-			   ELSE format('the one at position %s is %s', d.up_to_position, encode(d.digest, 'hex')) END
-	FROM (SELECT) one LEFT JOIN eventstore.digests d ON d.up_to_position = verify_digest.up_to_position
-	WHERE d.digest IS DISTINCT FROM verify_digest.digest OR d.digest IS NULL
-
-	UNION ALL
 	SELECT b.invariant, b.detail
-	FROM eventstore.broken_digests(0, verify_digest.up_to_position) b;
+	FROM eventstore.broken_digests(0, coalesce(verify_digest.up_to_position, 0),
+								   coalesce(verify_digest.digest, '')) b;
 $$;
 COMMENT ON FUNCTION eventstore.verify_digest(bigint, bytea) IS
 	'what differs from the store that had this digest: any row proves a change at or below the position';
@@ -1689,8 +1727,24 @@ AS $$
 
 	UNION ALL
 	SELECT b.invariant, b.detail
-	FROM eventstore.verify_events(from_position) b
+	FROM eventstore.broken_digests(from_position, NULL, NULL) b
 	WHERE check_events
+
+	UNION ALL
+	SELECT 'the digests keep up with the watermark',
+		   format('the events up to position %s are settled, and the digests go up to %s',
+				  w.settled_position, d.up_to_position)
+	FROM eventstore.watermark w,
+		 (SELECT coalesce(max(up_to_position), 0) AS up_to_position FROM eventstore.digests) d
+	WHERE NOT EXISTS (SELECT FROM pg_subscription_rel
+					  WHERE srrelid = 'eventstore.events'::regclass)
+		AND (SELECT e.created_at FROM eventstore.events e
+			 WHERE e.global_position > d.up_to_position
+			 ORDER BY e.global_position
+			 LIMIT 1) < now() - interval '10 minutes'
+		AND EXISTS (SELECT FROM eventstore.events e
+					WHERE e.global_position > d.up_to_position
+						AND e.global_position <= w.settled_position)
 
 	-- the positions
 
@@ -1872,10 +1926,10 @@ AS $$
 
 	UNION ALL
 	SELECT 'all is in the hand of one owner',
-		   format('%s belongs to %s, the schema to %s', o.name, o.owner::regrole, n.nspowner::regrole)
+		   format('%s belongs to %s', o.name, o.owner::regrole)
 	FROM pg_namespace n,
 		 (SELECT c.relowner, c.oid::regclass::text, 'pg_class'::regclass::oid, c.oid FROM pg_class c
-		  WHERE c.relkind IN ('r', 'v', 'S')
+		  WHERE c.relkind = 'v'
 		  UNION ALL
 		  SELECT p.proowner, p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid FROM pg_proc p)
 			AS o (owner, name, classid, oid)
@@ -1885,27 +1939,50 @@ AS $$
 						AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
 
 	UNION ALL
+	SELECT 'all is in the hand of one owner', f.detail
+	FROM eventstore.foreign_code() f
+
+	UNION ALL
 	SELECT 'all is in the hand of one owner',
-		   format('trigger %s of %s runs %s, which belongs to %s',
-				  t.tgname, t.tgrelid::regclass, p.oid::regprocedure, p.proowner::regrole)
-	FROM pg_trigger t
-		JOIN pg_proc p ON p.oid = t.tgfoid
-		JOIN pg_class c ON c.oid = t.tgrelid
-		JOIN pg_roles r ON r.oid = p.proowner
-	WHERE c.relnamespace = 'eventstore'::regnamespace AND NOT t.tgisinternal
-		AND p.proowner <> c.relowner AND NOT r.rolsuper
+		   format('%s is in the schema, and not the extension''s', p.oid::regprocedure)
+	FROM pg_proc p
+	WHERE p.pronamespace = 'eventstore'::regnamespace
+		AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+						WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+							AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'eventstore')
+
+	UNION ALL
+	SELECT 'all is in the hand of one owner',
+		   format('%s may make objects in the schema', a.grantee::regrole)
+	FROM pg_namespace n, aclexplode(n.nspacl) a
+	WHERE n.nspname = 'eventstore' AND a.privilege_type = 'CREATE'
+		AND a.grantee NOT IN (n.nspowner, 0)
+
+	UNION ALL
+	SELECT 'all rows are there for those who may read', format('row-level security is on for %s', c.oid::regclass)
+	FROM pg_class c
+	WHERE c.relnamespace = 'eventstore'::regnamespace AND (c.relrowsecurity OR c.relforcerowsecurity)
+
+	UNION ALL
+	SELECT 'the guard stands, for everyone', format('the catalog says that %s has no triggers', c.oid::regclass)
+	FROM pg_class c
+	WHERE c.relnamespace = 'eventstore'::regnamespace
+		AND c.relname IN ('events', 'digests', 'watermark') AND NOT c.relhastriggers
 
 	UNION ALL
 	SELECT 'nothing comes between an append and the table',
-		   format('row trigger %s fires before INSERT', t.tgname)
+		   format('row trigger %s of %s fires before INSERT', t.tgname, t.tgrelid::regclass)
 	FROM pg_trigger t
-	WHERE t.tgrelid = 'eventstore.events'::regclass AND t.tgtype & (1 + 2 + 4) = 1 + 2 + 4
+	WHERE t.tgrelid IN ('eventstore.events'::regclass, 'eventstore.digests'::regclass,
+						'eventstore.watermark'::regclass)
+		AND t.tgtype & (1 + 2 + 4) = 1 + 2 + 4
 
 	UNION ALL
 	SELECT 'nothing comes between an append and the table',
-		   format('rule %s', r.rulename)
+		   format('rule %s of %s', r.rulename, r.ev_class::regclass)
 	FROM pg_rewrite r
-	WHERE r.ev_class = 'eventstore.events'::regclass
+	WHERE r.ev_class IN ('eventstore.events'::regclass, 'eventstore.digests'::regclass,
+						 'eventstore.watermark'::regclass)
 
 	-- the subscriptions
 
@@ -2097,7 +2174,7 @@ BEGIN
 		eventstore.settled_position(bigint),
 		eventstore.event_digest(eventstore.events),
 		eventstore.current_digest(),
-		eventstore.broken_digests(bigint, bigint),
+		eventstore.broken_digests(bigint, bigint, bytea),
 		eventstore.verify_events(bigint, bigint),
 		eventstore.verify_digest(bigint, bytea)
 		TO %I', role_name);

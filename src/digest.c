@@ -21,11 +21,13 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -125,7 +127,7 @@ es_digest_find_before(EsDigest *digest, Relation digests, Relation index,
 	row = systable_getnext_ordered(scan, BackwardScanDirection);
 	if (HeapTupleIsValid(row))
 		es_digest_read(digest, row, RelationGetDescr(digests));
-	else
+	if (!HeapTupleIsValid(row) || digest->up_to_position <= 0)
 		memset(digest, 0, sizeof(EsDigest));
 	systable_endscan_ordered(scan);
 	return digest->up_to_position > 0;
@@ -147,15 +149,37 @@ es_digest_scan_behind(Relation table, Relation index, Snapshot snapshot, int64 p
 /* ---- making digests ---- */
 
 /*
- * Nobody else makes digests until the transaction ends.
+ * See to it that nobody else makes digests until the transaction ends.  The
+ * background worker has other things to do than to wait for somebody who does.
  */
-static void
+static bool
 lock_out_others(void)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, ES_LOCKTAG_DIGEST);
+	if (MyBgworkerEntry != NULL)
+		return es_lock_acquire_at_once(&tag, ExclusiveLock);
 	es_lock_acquire(&tag, ExclusiveLock);
+	return true;
+}
+
+/*
+ * Is all visible to the transaction that a digest would be made of, and the last
+ * digest?  Where it has had its snapshot for longer, it could not verify what it
+ * has made.
+ */
+static bool
+is_up_to_date(Relation digests, Relation index, const EsDigest *last, int64 settled)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	EsDigest	seen;
+
+	if (!IsolationUsesXactSnapshot())
+		return true;
+	(void) es_digest_find_before(&seen, digests, index, snapshot, PG_INT64_MAX);
+	return seen.up_to_position == last->up_to_position &&
+		es_watermark_read(snapshot) >= settled;
 }
 
 static void
@@ -216,6 +240,8 @@ make_digests(ReturnSetInfo *result, Relation events, Snapshot snapshot, int max_
 
 	(void) es_digest_find_before(&digest, digests, index, snapshot, PG_INT64_MAX);
 	scan = es_digest_scan_behind(events, position_index, snapshot, digest.up_to_position);
+	if (!is_up_to_date(digests, index, &digest, settled))
+		max_digests = 0;
 	for (int i = 0; i < max_digests &&
 		 make_digest(&digest, digester, scan, RelationGetDescr(events), settled); i++)
 		put_digest(result, &digest);
@@ -244,11 +270,12 @@ eventstore_new_digests(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	events = es_catalog_open_events_for_reading();
-	lock_out_others();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!es_replica_is_subscribed())
+	if (lock_out_others() && !es_replica_is_subscribed())
+	{
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		make_digests(result, events, snapshot, max_digests);
-	UnregisterSnapshot(snapshot);
+		UnregisterSnapshot(snapshot);
+	}
 	table_close(events, AccessShareLock);
 	return (Datum) 0;
 }

@@ -5,8 +5,8 @@
  *
  * An event's own digest is the SHA-256 of a fixed form of its columns, which
  * docs/integrity.md describes byte by byte, so that others can compute it, too:
- * a byte FORMAT, and then for each column, in the table's order, a byte 0 for
- * null, or a byte 1 and the value:
+ * a byte FORMAT, and then for each column, in the table's order, a byte IS_NULL,
+ * or a byte IS_VALUE and the value:
  *	- integers as 4 or 8 bytes, the highest first; a time as 8, the
  *	  microseconds since 1970 began in UTC;
  *	- a uuid as its 16 bytes;
@@ -14,6 +14,9 @@
  *	- an array as the number of its elements in 4 bytes, and them as columns;
  *	- json and bytea as the SHA-256 of their contents (json as UTF-8): whoever
  *	  has that in the place of a payload can still compute the rest.
+ * IS_ODD says that a text has no equivalent in UTF-8 and is taken as it is; or,
+ * of an array that has not one dimension from 1 on, that the sizes and the lower
+ * bounds of its dimensions precede it.  Nothing that is stored makes this fail.
  *
  * The digest of a range is the SHA-256 of the one before it, 32 bytes of zeros
  * at the beginning, and the digests of its events in the order of their
@@ -23,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "executor/executor.h"
@@ -86,29 +90,66 @@ hash_end(pg_cryptohash_ctx *hash, uint8 *digest)
 
 /* ---- the form of an event ---- */
 
+/* What precedes a column or an element. */
+#define IS_NULL		0
+#define IS_VALUE	1
+#define IS_ODD		2			/* what an append on a UTF-8 database can't
+								 * make */
+
+/*
+ * A text as UTF-8, or as it is where it has no equivalent.
+ */
+static const char *
+as_utf8(const char *start, int *length, bool *is_utf8)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			conversion;
+	Size		size;
+	char	   *utf8;
+	int			nconverted;
+
+	*is_utf8 = encoding == PG_UTF8 || *length == 0;
+	if (*is_utf8 || encoding == PG_SQL_ASCII)
+		return start;
+	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(conversion))
+		return start;
+
+	size = Min((Size) *length * MAX_CONVERSION_GROWTH + 1, INT_MAX);
+	utf8 = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	nconverted = pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+											   (unsigned char *) start, *length,
+											   (unsigned char *) utf8, (int) size, true);
+	*is_utf8 = nconverted == *length;
+	if (!*is_utf8)
+		return start;
+	*length = strlen(utf8);
+	return utf8;
+}
+
 static void
 add_text(EsDigester *digester, const char *start, int length)
 {
-	char	   *utf8 = pg_server_to_any(start, length, PG_UTF8);
+	bool		is_utf8;
+	const char *text = as_utf8(start, &length, &is_utf8);
 
-	if (utf8 != start)
-		length = strlen(utf8);
+	pq_sendbyte(&digester->form, is_utf8 ? IS_VALUE : IS_ODD);
 	pq_sendint32(&digester->form, length);
-	pq_sendbytes(&digester->form, utf8, length);
+	pq_sendbytes(&digester->form, text, length);
 	digester->content += length;
 }
 
 static void
 add_hash(EsDigester *digester, const char *start, int length, bool is_text)
 {
-	const char *bytes = is_text ? pg_server_to_any(start, length, PG_UTF8) : start;
+	bool		is_plain = true;
+	const char *bytes = is_text ? as_utf8(start, &length, &is_plain) : start;
 	uint8		digest[ES_DIGEST_LENGTH];
 
-	if (bytes != start)
-		length = strlen(bytes);
 	hash_begin(digester->parts);
 	hash_add(digester->parts, bytes, length);
 	hash_end(digester->parts, digest);
+	pq_sendbyte(&digester->form, is_plain ? IS_VALUE : IS_ODD);
 	pq_sendbytes(&digester->form, (char *) digest, sizeof(digest));
 	digester->content += length;
 }
@@ -121,33 +162,42 @@ unix_time(TimestampTz time)
 	return TIMESTAMP_NOT_FINITE(time) ? time : time + epochs;
 }
 
-static void add_value(EsDigester *digester, Datum value, Oid type);
-
 static void
 add_array(EsDigester *digester, ArrayType *array)
 {
+	bool		is_plain = ARR_NDIM(array) == 0 || (ARR_NDIM(array) == 1 && ARR_LBOUND(array)[0] == 1);
 	Datum	   *elements;
 	bool	   *nulls;
 	int			nelements;
 
+	pq_sendbyte(&digester->form, is_plain ? IS_VALUE : IS_ODD);
+	for (int i = 0; !is_plain && i < ARR_NDIM(array); i++)
+	{
+		pq_sendint32(&digester->form, ARR_DIMS(array)[i]);
+		pq_sendint32(&digester->form, ARR_LBOUND(array)[i]);
+	}
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &nelements);
 	pq_sendint32(&digester->form, nelements);
 	for (int i = 0; i < nelements; i++)
 	{
-		pq_sendbyte(&digester->form, !nulls[i]);
-		if (!nulls[i])
-			add_value(digester, elements[i], TEXTOID);
+		if (nulls[i])
+			pq_sendbyte(&digester->form, IS_NULL);
+		else
+		{
+			text	   *element = DatumGetTextPP(elements[i]);
+
+			add_text(digester, VARDATA_ANY(element), VARSIZE_ANY_EXHDR(element));
+		}
 	}
 }
 
 /*
- * A column whose type was altered counts as if it were empty.
+ * Values of one size.
  */
 static void
-add_value(EsDigester *digester, Datum value, Oid type)
+add_fixed(EsDigester *digester, Datum value, Oid type)
 {
-	struct varlena *bytes;
-
+	pq_sendbyte(&digester->form, IS_VALUE);
 	switch (type)
 	{
 		case INT4OID:
@@ -162,6 +212,18 @@ add_value(EsDigester *digester, Datum value, Oid type)
 		case UUIDOID:
 			pq_sendbytes(&digester->form, (char *) DatumGetUUIDP(value)->data, UUID_LEN);
 			break;
+		default:
+			break;				/* altered: it counts as if it were empty */
+	}
+}
+
+static void
+add_value(EsDigester *digester, Datum value, Oid type)
+{
+	struct varlena *bytes;
+
+	switch (type)
+	{
 		case TEXTOID:
 			bytes = PG_DETOAST_DATUM_PACKED(value);
 			add_text(digester, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
@@ -175,6 +237,7 @@ add_value(EsDigester *digester, Datum value, Oid type)
 			add_array(digester, DatumGetArrayTypeP(value));
 			break;
 		default:
+			add_fixed(digester, value, type);
 			break;
 	}
 }
@@ -195,8 +258,9 @@ digest_event(EsDigester *digester, HeapTuple row, TupleDesc descriptor, uint8 *d
 	pq_sendbyte(&digester->form, FORMAT);
 	for (int i = 0; i < Min(descriptor->natts, Natts_es_events); i++)
 	{
-		pq_sendbyte(&digester->form, !nulls[i]);
-		if (!nulls[i])
+		if (nulls[i])
+			pq_sendbyte(&digester->form, IS_NULL);
+		else
 			add_value(digester, values[i], TupleDescAttr(descriptor, i)->atttypid);
 	}
 	hash_begin(digester->parts);

@@ -77,20 +77,20 @@ is_subscribed_to(Relation table)
 }
 
 /*
- * Is this what an apply worker itself does, or, for INSERT, one that makes an
- * initial copy?
+ * Is this what a worker itself does?  One that makes an initial copy inserts,
+ * with nothing at all on the stack; what it applies afterwards inserts, too, but
+ * fires no statement trigger.
  */
 static bool
 is_replicated(const TriggerData *trigger)
 {
-	bool		is_insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-
 	if (!IsLogicalWorker() || !is_subscribed_to(trigger->tg_relation))
 		return false;
-	if (error_context_stack == NULL)
-		return is_insert;
-	return es_is_apply_context(error_context_stack) &&
-		(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || is_insert ||
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return am_tablesync_worker() && error_context_stack == NULL;
+	return !am_tablesync_worker() && error_context_stack != NULL &&
+		es_is_apply_context(error_context_stack) &&
+		(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		 TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event));
 }
 

@@ -11,14 +11,12 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
-#include "commands/trigger.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/lsyscache.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
@@ -63,72 +61,102 @@ es_rights_check_append(Oid events)
 
 /* ---- what runs as the owner ---- */
 
+#define MAX_TABLES 32
+
+/* The role for which all was found to be right, until something changes. */
+static Oid	checked_owner = InvalidOid;
+static Oid	checked_tables[MAX_TABLES];
+static int	nchecked_tables = 0;
+
 static void
-report_foreign_code(const char *table, const char *what, Oid role)
+forget_table(Datum arg, Oid relation)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("\"%s.%s\" is not in the hand of the event store's owner alone",
-					ES_SCHEMA, table),
-			 errdetail("%s belongs to \"%s\", and would run with the rights of \"%s\".",
-					   what, GetUserNameFromId(role, true), GetUserNameFromId(GetUserId(), true)),
-			 errhint("Give it to the event store's owner, or remove it.")));
+	bool		is_one = !OidIsValid(relation);
+
+	for (int i = 0; i < nchecked_tables && !is_one; i++)
+		is_one = checked_tables[i] == relation;
+	if (is_one)
+		checked_owner = InvalidOid;
 }
 
 static void
-check_triggers(Relation table)
+forget_function(Datum arg, int cacheid, uint32 hashvalue)
 {
-	TriggerDesc *triggers = table->trigdesc;
+	checked_owner = InvalidOid;
+}
 
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+static void
+report_foreign_code(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the event store is not in the hand of its owner alone"),
+			 errdetail("%s, and would run with the owner's rights.", detail),
+			 errhint("Give it to the event store's owner, or remove it.")));
+}
+
+/*
+ * The result of a query, one row of a text and a list of tables.
+ */
+static void
+look_for_foreign_code(void)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (SPI_execute("SELECT (SELECT detail FROM eventstore.foreign_code() LIMIT 1),"
+					" array_agg(oid) FROM pg_catalog.pg_class"
+					" WHERE relnamespace = 'eventstore'::regnamespace AND relkind = 'r'",
+					true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not look for code of others");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		report_foreign_code(TextDatumGetCString(value));
+
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+	nchecked_tables = 0;
+	if (!isnull)
 	{
-		Trigger    *trigger = &triggers->triggers[i];
-		HeapTuple	function = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
-		Oid			owner;
+		ArrayType  *tables = DatumGetArrayTypeP(value);
 
-		if (!HeapTupleIsValid(function))
-			continue;
-		owner = ((Form_pg_proc) GETSTRUCT(function))->proowner;
-		ReleaseSysCache(function);
-		if (owner != GetUserId() && !superuser_arg(owner))
-			report_foreign_code(RelationGetRelationName(table),
-								psprintf("The function of trigger \"%s\"", trigger->tgname), owner);
+		nchecked_tables = Min(ARR_DIMS(tables)[0], MAX_TABLES);
+		memcpy(checked_tables, ARR_DATA_PTR(tables), nchecked_tables * sizeof(Oid));
 	}
 }
 
 /*
- * Refuse to go on as the owner of the event store where the tables of the
- * subscriptions, or triggers on them, belong to somebody else: his code would
- * run with the owner's rights.
+ * Refuse to go on as the owner of the event store where a table belongs to
+ * somebody else, or where what has been hung on a table does: his code would run
+ * with the owner's rights.  It is looked up once, and again when a table or a
+ * function has changed.
  */
 void
 es_rights_check_own_tables(void)
 {
-	static const char *const names[] = {
-		"checkpoints", "subscriptions", "subscription_partitions",
-		"subscription_streams", "subscription_parked", "subscription_layouts"
-	};
-	Oid			schema = get_namespace_oid(ES_SCHEMA, false);
+	static bool is_watching = false;
 
-	for (int i = 0; i < lengthof(names); i++)
+	if (!is_watching)
 	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(get_relname_relid(names[i], schema)));
-		FormData_pg_class form;
-
-		if (!HeapTupleIsValid(tuple))
-			continue;			/* whoever needs it will say so */
-		form = *(Form_pg_class) GETSTRUCT(tuple);
-		ReleaseSysCache(tuple);
-		if (form.relowner != GetUserId())
-			report_foreign_code(names[i], "It", form.relowner);
-		if (form.relhastriggers)
-		{
-			Relation	table = table_open(form.oid, AccessShareLock);
-
-			check_triggers(table);
-			table_close(table, AccessShareLock);
-		}
+		CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, forget_function, (Datum) 0);
+		is_watching = true;
 	}
+	if (checked_owner == GetUserId())
+		return;
+
+	SPI_connect();
+	checked_owner = GetUserId();	/* unless something changes meanwhile */
+	PG_TRY();
+	{
+		look_for_foreign_code();
+	}
+	PG_CATCH();
+	{
+		checked_owner = InvalidOid;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	SPI_finish();
 }
 
 /*

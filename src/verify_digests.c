@@ -43,21 +43,25 @@ typedef struct DigestCheck
 
 	SysScanDesc scan;			/* of the events */
 	HeapTuple	row;			/* the next one, or NULL */
+	uint8		computed[ES_DIGEST_LENGTH]; /* of the last range */
 	int64		nevents;		/* that were read */
 	int64		nbroken;		/* ranges */
 	TimestampTz told_at;
 } DigestCheck;
 
 static void
-report(DigestCheck *check, char *detail)
+report_as(DigestCheck *check, const char *invariant, char *detail)
 {
-	Datum		values[2] = {
-		CStringGetTextDatum("the events of a range are those that its digest was made of"),
-		CStringGetTextDatum(detail)
-	};
+	Datum		values[2] = {CStringGetTextDatum(invariant), CStringGetTextDatum(detail)};
 	bool		nulls[2] = {false, false};
 
 	tuplestore_putvalues(check->result->setResult, check->result->setDesc, values, nulls);
+}
+
+static void
+report(DigestCheck *check, char *detail)
+{
+	report_as(check, "the events of a range are those that its digest was made of", detail);
 }
 
 static void
@@ -188,7 +192,6 @@ static void
 check_range(DigestCheck *check, const EsDigest *before, const EsDigest *digest)
 {
 	TupleDesc	descriptor = RelationGetDescr(check->events);
-	uint8		computed[ES_DIGEST_LENGTH];
 	int64		nevents = 0;
 
 	es_digester_begin_range(check->digester, before->digest);
@@ -200,20 +203,54 @@ check_range(DigestCheck *check, const EsDigest *before, const EsDigest *digest)
 		nevents++;
 		read_next_event(check);
 	}
-	es_digester_end_range(check->digester, computed);
+	es_digester_end_range(check->digester, check->computed);
 	check->nevents += nevents;
 
 	if (!digest->is_complete || nevents != digest->events ||
-		memcmp(computed, digest->digest, ES_DIGEST_LENGTH) != 0)
+		memcmp(check->computed, digest->digest, ES_DIGEST_LENGTH) != 0)
 		report_range(check, before, digest, nevents);
 	tell_of_progress(check, digest->up_to_position);
 }
 
 /*
- * Check the ranges that have events behind "from_position" and up to
- * "to_position".
+ * A range ends at an event, so at a position above 0.
  */
 static void
+check_first_digest(DigestCheck *check)
+{
+	SysScanDesc scan = es_digest_scan_behind(check->digests, check->digests_index,
+											 check->snapshot, PG_INT64_MIN);
+	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
+	EsDigest	first = {.up_to_position = 1};
+
+	if (HeapTupleIsValid(row))
+		es_digest_read(&first, row, RelationGetDescr(check->digests));
+	if (first.up_to_position <= 0)
+		report(check, psprintf("there is a digest at position %lld", (long long) first.up_to_position));
+	systable_endscan_ordered(scan);
+}
+
+/*
+ * Is this the digest that the events up to the position have, as they are now?
+ */
+static void
+check_known(DigestCheck *check, int64 position, int64 reached, const bytea *known)
+{
+	const char *invariant = "the store has the digest that is known";
+
+	if (reached != position || position <= 0)
+		report_as(check, invariant, psprintf("there is none at position %lld", (long long) position));
+	else if (VARSIZE_ANY_EXHDR(known) != ES_DIGEST_LENGTH ||
+			 memcmp(check->computed, VARDATA_ANY(known), ES_DIGEST_LENGTH) != 0)
+		report_as(check, invariant, psprintf("the events up to position %lld have another one",
+											 (long long) position));
+}
+
+/*
+ * Check the ranges that have events behind "from_position" and up to
+ * "to_position".  Returns where the last one ends.
+ */
+static int64
 check_ranges(DigestCheck *check, int64 from_position, int64 to_position)
 {
 	TupleDesc	descriptor = RelationGetDescr(check->digests);
@@ -242,6 +279,7 @@ check_ranges(DigestCheck *check, int64 from_position, int64 to_position)
 	if (check->nbroken > MAX_NAMED_RANGES)
 		report(check, psprintf("the same goes for %lld more ranges",
 							   (long long) (check->nbroken - MAX_NAMED_RANGES)));
+	return before.up_to_position;
 }
 
 /*
@@ -267,15 +305,19 @@ open_position_index(Relation events)
 }
 
 /*
- * broken_digests(from_position bigint, to_position bigint)
+ * broken_digests(from_position bigint, to_position bigint, known bytea)
  * returns table (invariant text, detail text)
  *
- * The ranges of which the events are not those of the digest.
+ * The ranges of which the events are not those of the digest; and whether the
+ * digest that is known, if one is, is that of the events up to "to_position".
  */
 Datum
 eventstore_broken_digests(PG_FUNCTION_ARGS)
 {
+	int64		from_position = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+	int64		to_position = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
 	DigestCheck check = {0};
+	int64		reached;
 
 	InitMaterializedSRF(fcinfo, 0);
 	check.result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -291,7 +333,10 @@ eventstore_broken_digests(PG_FUNCTION_ARGS)
 		check.digester = es_digester_begin();
 		check.told_at = GetCurrentTimestamp();
 
-		check_ranges(&check, PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+		check_first_digest(&check);
+		reached = check_ranges(&check, from_position, to_position);
+		if (!PG_ARGISNULL(2))
+			check_known(&check, to_position, reached, PG_GETARG_BYTEA_PP(2));
 
 		es_digester_end(check.digester);
 		index_close(check.digests_index, AccessShareLock);

@@ -60,6 +60,6 @@ es_worker_set_options(void)
 void
 es_worker_wait_for_locks(void)
 {
-	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE,
+	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 }

@@ -34,7 +34,7 @@
 #define WATERMARK_PATIENCE	1000
 #define DIGEST_PATIENCE		30000
 
-#define DIGESTS_AT_ONCE		2
+#define DIGESTS_AT_ONCE		1
 
 /* See pace_watermark(). */
 #define KEPT_VERSIONS	64

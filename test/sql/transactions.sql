@@ -147,7 +147,8 @@ SELECT count(*), min(last_version), max(last_version)
 FROM generate_series(1, 2000) i, eventstore.append_event('Stream-' || i, 'T', to_json(i), 0);
 SELECT count(*) > 100 AS many_locks,
 	   count(*) < current_setting('max_locks_per_transaction')::int *
-				  current_setting('max_connections')::int / 4 AS not_too_many,
+				  (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
+				  / 2 AS not_too_many,
 	   (count(*) < 2000) =
 	   EXISTS (SELECT FROM pg_locks
 			   WHERE pid = pg_backend_pid() AND relation = 'eventstore.events'::regclass AND

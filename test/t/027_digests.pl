@@ -101,6 +101,24 @@ SELECT eventstore.advance_watermark()}, $node, 'latin');
 is(verified($node, 'latin'), '', 'in a database of another encoding verify() finds nothing');
 is((client($node, 'latin'))[0], 0, 'nor does the client');
 
+# Nothing that can be stored keeps digests from being made.
+run_sql(q{CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'});
+run_sql(q{
+CREATE EXTENSION eventstore;
+SELECT eventstore.append_event(E'caf\x81', E'\xff', '1', tags => ARRAY[E'\x81'], metadata => E'"\xfe"');
+SELECT eventstore.append_event('A', 'A', '1');
+SELECT eventstore.advance_watermark()}, $node, 'bytes');
+is((split /\|/, current($node, 'bytes'))[0], 2, 'bytes of no encoding have digests');
+is(verified($node, 'bytes'), '', 'and verify() finds nothing');
+run_sql(q{CREATE DATABASE windows TEMPLATE template0 ENCODING 'WIN1252' LOCALE 'C'});
+run_sql(q{
+SET client_encoding = 'WIN1252';
+CREATE EXTENSION eventstore;
+SELECT eventstore.append_event(E'caf\x81', 'A', '1');
+SELECT eventstore.advance_watermark()}, $node, 'windows');
+is((split /\|/, current($node, 'windows'))[0], 1, 'so has a character without equivalent');
+is(verified($node, 'windows'), '', 'and verify() finds nothing');
+
 #
 # Dump and restore
 #
@@ -195,6 +213,22 @@ foreach my $command (
 		$node->wait_for_catchup('s');
 	}
 }
+# The same while another table is copied for the first time
+run_sql('CREATE TABLE later (i int); INSERT INTO later VALUES (2)');
+run_sql(q{
+CREATE TABLE later (i int);
+CREATE FUNCTION remove_all() RETURNS boolean LANGUAGE sql VOLATILE AS 'TRUNCATE eventstore.events; SELECT true';
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER evil BEFORE INSERT ON later FOR EACH STATEMENT WHEN (remove_all()) EXECUTE FUNCTION nothing();
+ALTER TABLE later ENABLE ALWAYS TRIGGER evil}, $replica);
+$log = -s $replica->logfile;
+run_sql('ALTER PUBLICATION p ADD TABLE later');
+run_sql('ALTER SUBSCRIPTION s REFRESH PUBLICATION', $replica);
+ok( wait_for(sub { slurp_file($replica->logfile, $log) =~ /ERROR:  events are immutable/ }, 'the guard'),
+	'TRUNCATE in a function that a worker runs which copies another table is refused');
+run_sql('DROP TRIGGER evil ON later', $replica);
+$replica->poll_query_until('postgres', q{SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel})
+  or die 'the table is not ready';
 is(run_sql('SELECT count(*) FROM eventstore.events', $replica), 1007, 'all events are there');
 is(verified($replica), '', 'and unchanged');
 
