@@ -231,7 +231,8 @@ DELETE FROM statements WHERE statement ~ 'grant_';
 SELECT set_eq(
 	$$SELECT statement FROM pg_temp.outcomes('regress_es_nobody') WHERE state = 'permitted'$$,
 	$$SELECT statement FROM statements
-	  WHERE kind = 'append' OR (kind = 'subscribe' AND statement !~ 'fetch_events|subscription_status|parked_events')$$,
+	  WHERE kind = 'append' OR (kind = 'subscribe' AND statement !~ 'fetch_events|subscription_status|parked_events')
+		OR statement ~ 'check_subscription_id'$$,
 	'EXECUTE on every function permits to append and to manage subscriptions, and not to read');
 
 -- The guard is for the owner and superusers too.

@@ -12,6 +12,7 @@ use EventStore::Worker;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 # A few tenths of a second, and as much again for a busy machine; where nobody
 # makes way, the commands fail after five.  Copies of the files take their time.
@@ -136,7 +137,7 @@ append_to_file($script, q{
 DROP DATABASE mine;
 ALTER DATABASE mine RENAME TO yours;
 CREATE DATABASE yours TEMPLATE mine;
-} x 1000);
+} x 30000);
 my @strangers = map {
 	IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('template1') . ' user=stranger', '-f', $script ],
 		'>', '/dev/null', '2>', '/dev/null')
@@ -146,7 +147,7 @@ foreach (1 .. 4)
 {
 	takes_at_most(1, sub { hears($appending->query(append_sql('Account-1')), 'an append is announced') },
 		'while a role without rights tries to drop, rename and copy the database');
-	usleep(300_000);
+	usleep(200_000);
 }
 is(scalar(grep { $_->pumpable } @strangers), 3, 'which goes on all the time');
 $_->kill_kill foreach @strangers;
