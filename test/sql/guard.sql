@@ -123,7 +123,7 @@ SELECT stream_id, version, event_type, data FROM eventstore.read_all();
 BEGIN;
 ALTER TABLE eventstore.events DISABLE TRIGGER ALL;
 ALTER TABLE eventstore.events ENABLE TRIGGER ALL;
-SELECT * FROM eventstore.verify();
+SELECT * FROM eventstore.verify() ORDER BY detail COLLATE "C";
 SELECT eventstore.enable_guard();
 SELECT * FROM eventstore.verify();
 SET LOCAL session_replication_role = replica;
