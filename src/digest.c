@@ -55,9 +55,9 @@ es_digests_open(void)
 	static const Oid types[Natts_es_digests] = {INT8OID, INT8OID, BYTEAOID, TIMESTAMPTZOID};
 	Relation	digests = table_openrv(makeRangeVar(ES_SCHEMA, "digests", -1), AccessShareLock);
 	TupleDesc	descriptor = RelationGetDescr(digests);
-	bool		is_sound = descriptor->natts >= Natts_es_digests &&
-	digests->rd_rel->relam == HEAP_TABLE_AM_OID;
+	bool		is_sound = digests->rd_rel->relam == HEAP_TABLE_AM_OID;
 
+	is_sound &= descriptor->natts >= Natts_es_digests;
 	for (int i = 0; is_sound && i < Natts_es_digests; i++)
 		is_sound = TupleDescAttr(descriptor, i)->atttypid == types[i];
 	if (!is_sound || !OidIsValid(es_primary_key_index(digests)))
@@ -110,10 +110,10 @@ es_digest_read(EsDigest *digest, HeapTuple row, TupleDesc descriptor)
 }
 
 /*
- * Read the last digest before a position.  Returns false if there is none;
- * then it is the one at the very beginning.
+ * Read the last digest before a position.  If there is none, it is the one at
+ * the very beginning.
  */
-bool
+void
 es_digest_find_before(EsDigest *digest, Relation digests, Relation index,
 					  Snapshot snapshot, int64 position)
 {
@@ -130,7 +130,6 @@ es_digest_find_before(EsDigest *digest, Relation digests, Relation index,
 	if (!HeapTupleIsValid(row) || digest->up_to_position <= 0)
 		memset(digest, 0, sizeof(EsDigest));
 	systable_endscan_ordered(scan);
-	return digest->up_to_position > 0;
 }
 
 /*
@@ -177,7 +176,7 @@ is_up_to_date(Relation digests, Relation index, const EsDigest *last, int64 sett
 
 	if (!IsolationUsesXactSnapshot())
 		return true;
-	(void) es_digest_find_before(&seen, digests, index, snapshot, PG_INT64_MAX);
+	es_digest_find_before(&seen, digests, index, snapshot, PG_INT64_MAX);
 	return seen.up_to_position == last->up_to_position &&
 		es_watermark_read(snapshot) >= settled;
 }
@@ -238,7 +237,7 @@ make_digests(ReturnSetInfo *result, Relation events, Snapshot snapshot, int max_
 	EsDigest	digest;
 	SysScanDesc scan;
 
-	(void) es_digest_find_before(&digest, digests, index, snapshot, PG_INT64_MAX);
+	es_digest_find_before(&digest, digests, index, snapshot, PG_INT64_MAX);
 	scan = es_digest_scan_behind(events, position_index, snapshot, digest.up_to_position);
 	if (!is_up_to_date(digests, index, &digest, settled))
 		max_digests = 0;

@@ -51,7 +51,7 @@ typedef struct EsDigest
 extern Relation es_digests_open(void);
 extern Relation es_digests_open_index(Relation digests);
 extern void es_digest_read(EsDigest *digest, HeapTuple row, TupleDesc descriptor);
-extern bool es_digest_find_before(EsDigest *digest, Relation digests, Relation index,
+extern void es_digest_find_before(EsDigest *digest, Relation digests, Relation index,
 								  Snapshot snapshot, int64 position);
 extern SysScanDesc es_digest_scan_behind(Relation table, Relation index,
 										 Snapshot snapshot, int64 position);

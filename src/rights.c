@@ -65,6 +65,7 @@ es_rights_check_append(Oid events)
 
 /* The role for which all was found to be right, until something changes. */
 static Oid	checked_owner = InvalidOid;
+static uint64 changes = 0;
 static Oid	checked_tables[MAX_TABLES];
 static int	nchecked_tables = 0;
 
@@ -73,6 +74,7 @@ forget_table(Datum arg, Oid relation)
 {
 	bool		is_one = !OidIsValid(relation);
 
+	changes++;
 	for (int i = 0; i < nchecked_tables && !is_one; i++)
 		is_one = checked_tables[i] == relation;
 	if (is_one)
@@ -82,6 +84,7 @@ forget_table(Datum arg, Oid relation)
 static void
 forget_function(Datum arg, int cacheid, uint32 hashvalue)
 {
+	changes++;
 	checked_owner = InvalidOid;
 }
 
@@ -96,7 +99,8 @@ report_foreign_code(const char *detail)
 }
 
 /*
- * The result of a query, one row of a text and a list of tables.
+ * Report what belongs to others, if anything does, and note the tables whose
+ * changes are to be heeded from now on.
  */
 static void
 look_for_foreign_code(void)
@@ -134,6 +138,7 @@ void
 es_rights_check_own_tables(void)
 {
 	static bool is_watching = false;
+	uint64		changes_before;
 
 	if (!is_watching)
 	{
@@ -144,19 +149,12 @@ es_rights_check_own_tables(void)
 	if (checked_owner == GetUserId())
 		return;
 
+	changes_before = changes;
 	SPI_connect();
-	checked_owner = GetUserId();	/* unless something changes meanwhile */
-	PG_TRY();
-	{
-		look_for_foreign_code();
-	}
-	PG_CATCH();
-	{
-		checked_owner = InvalidOid;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	look_for_foreign_code();
 	SPI_finish();
+	if (changes == changes_before)
+		checked_owner = GetUserId();
 }
 
 /*

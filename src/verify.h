@@ -158,6 +158,7 @@ typedef struct EsFaultList
 	EsFault		named[ES_MAX_NAMED_FAULTS];
 } EsFaultList;
 
+extern void es_fault_report(const char *invariant, char *detail, ReturnSetInfo *result);
 extern void es_fault_list_add(EsFaultList *list, int64 position, ItemPointer tid);
 extern void es_fault_list_report(const EsFaultList *list, EsFaultKind kind,
 								 const char *index, ReturnSetInfo *result);

@@ -24,6 +24,7 @@
 
 #include "digest.h"
 #include "eventstore.h"
+#include "verify.h"
 
 PG_FUNCTION_INFO_V1(eventstore_broken_digests);
 
@@ -50,18 +51,10 @@ typedef struct DigestCheck
 } DigestCheck;
 
 static void
-report_as(DigestCheck *check, const char *invariant, char *detail)
-{
-	Datum		values[2] = {CStringGetTextDatum(invariant), CStringGetTextDatum(detail)};
-	bool		nulls[2] = {false, false};
-
-	tuplestore_putvalues(check->result->setResult, check->result->setDesc, values, nulls);
-}
-
-static void
 report(DigestCheck *check, char *detail)
 {
-	report_as(check, "the events of a range are those that its digest was made of", detail);
+	es_fault_report("the events of a range are those that its digest was made of", detail,
+					check->result);
 }
 
 static void
@@ -174,7 +167,6 @@ report_range(DigestCheck *check, const EsDigest *before, const EsDigest *digest,
 		appendStringInfoString(&detail, "an event, or the digest itself or the one before, was changed");
 	name_events(check, &detail, before, digest, nevents);
 	report(check, detail.data);
-	pfree(detail.data);
 }
 
 /* ---- the ranges ---- */
@@ -239,11 +231,12 @@ check_known(DigestCheck *check, int64 position, int64 reached, const bytea *know
 	const char *invariant = "the store has the digest that is known";
 
 	if (reached != position || position <= 0)
-		report_as(check, invariant, psprintf("there is none at position %lld", (long long) position));
+		es_fault_report(invariant, psprintf("there is none at position %lld", (long long) position),
+						check->result);
 	else if (VARSIZE_ANY_EXHDR(known) != ES_DIGEST_LENGTH ||
 			 memcmp(check->computed, VARDATA_ANY(known), ES_DIGEST_LENGTH) != 0)
-		report_as(check, invariant, psprintf("the events up to position %lld have another one",
-											 (long long) position));
+		es_fault_report(invariant, psprintf("the events up to position %lld have another one",
+											(long long) position), check->result);
 }
 
 /*
@@ -259,8 +252,8 @@ check_ranges(DigestCheck *check, int64 from_position, int64 to_position)
 	EsDigest	digest;
 	HeapTuple	row;
 
-	(void) es_digest_find_before(&before, check->digests, check->digests_index, check->snapshot,
-								 from_position < PG_INT64_MAX ? from_position + 1 : from_position);
+	es_digest_find_before(&before, check->digests, check->digests_index, check->snapshot,
+						  from_position < PG_INT64_MAX ? from_position + 1 : from_position);
 	check->scan = es_digest_scan_behind(check->events, check->position_index, check->snapshot,
 										before.up_to_position);
 	read_next_event(check);
@@ -324,7 +317,7 @@ eventstore_broken_digests(PG_FUNCTION_ARGS)
 	check.events = es_catalog_open_events_for_verification();
 	check.position_index = open_position_index(check.events);
 	if (check.position_index == NULL)
-		report(&check, "this can't be checked: there is no valid index on (global_position)");
+		report(&check, pstrdup("this can't be checked: there is no valid index on (global_position)"));
 	else
 	{
 		check.snapshot = RegisterSnapshot(GetActiveSnapshot());

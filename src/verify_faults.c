@@ -51,8 +51,11 @@ es_fault_list_add(EsFaultList *list, int64 position, ItemPointer tid)
 	list->named[i] = fault;
 }
 
-static void
-report(const char *invariant, char *detail, ReturnSetInfo *result)
+/*
+ * Put a row of verify(), and let go of the detail.
+ */
+void
+es_fault_report(const char *invariant, char *detail, ReturnSetInfo *result)
 {
 	Datum		values[2] = {CStringGetTextDatum(invariant), CStringGetTextDatum(detail)};
 	bool		nulls[2] = {false, false};
@@ -96,12 +99,12 @@ es_fault_list_report(const EsFaultList *list, EsFaultKind kind, const char *inde
 					 ReturnSetInfo *result)
 {
 	for (int i = 0; i < list->nnamed; i++)
-		report(invariants[kind], describe(&list->named[i], kind, index), result);
+		es_fault_report(invariants[kind], describe(&list->named[i], kind, index), result);
 	if (list->total > list->nnamed)
-		report(invariants[kind],
-			   psprintf("the same goes for %lld more in index %s",
-						(long long) (list->total - list->nnamed), index),
-			   result);
+		es_fault_report(invariants[kind],
+						psprintf("the same goes for %lld more in index %s",
+								 (long long) (list->total - list->nnamed), index),
+						result);
 }
 
 /*
@@ -111,6 +114,6 @@ void
 es_fault_report_damage(const char *index, BlockNumber block, const char *damage,
 					   ReturnSetInfo *result)
 {
-	report("every index can be read",
-		   psprintf("block %u of index %s %s", block, index, damage), result);
+	es_fault_report("every index can be read",
+					psprintf("block %u of index %s %s", block, index, damage), result);
 }

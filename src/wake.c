@@ -13,8 +13,9 @@
  * yet, the transaction sends a NOTIFY of its own.
  *
  * When the commit can be seen by everybody, the appender says where its last
- * event is, counts up "nappends", and sets the worker's latch, which costs no system call while the worker is
- * awake; and that is what it is for some time after each NOTIFY.
+ * event is, counts up "nappends", and sets the worker's latch, which costs no
+ * system call while the worker is awake; and that is what it is for some time
+ * after each NOTIFY.
  *
  * States go NONE, STARTING, CONNECTING, RUNNING, NONE.  Nobody counts on a worker
  * before it runs: its registration may not be heeded, and its connection may

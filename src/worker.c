@@ -295,6 +295,15 @@ idle_from(EsWorker *worker)
 }
 
 /*
+ * Does it stay for a watermark that somebody's lock keeps it from writing?
+ */
+static bool
+is_kept(EsWorker *worker)
+{
+	return worker->is_held_up && has_new_watermark(worker);
+}
+
+/*
  * Before it goes, it looks what has become of everything.
  */
 static bool
@@ -310,8 +319,7 @@ must_look(EsWorker *worker)
 static bool
 is_idle(EsWorker *worker)
 {
-	return worker->look_at == DT_NOEND && has_passed(idle_from(worker)) &&
-		!(worker->is_held_up && has_new_watermark(worker));
+	return worker->look_at == DT_NOEND && has_passed(idle_from(worker)) && !is_kept(worker);
 }
 
 /*
@@ -432,7 +440,7 @@ next_time(EsWorker *worker)
 
 	if (has_new_watermark(worker))
 		next = Min(next, worker->pace.next);
-	return worker->is_held_up ? next : Min(next, idle_from(worker));
+	return is_kept(worker) ? next : Min(next, idle_from(worker));
 }
 
 /*
