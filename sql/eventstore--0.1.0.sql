@@ -98,6 +98,10 @@ COMMENT ON INDEX eventstore.events_stream_type_global_position_idx IS
 CREATE TABLE eventstore.watermark (
 	only_row			boolean NOT NULL DEFAULT true,
 	settled_position	bigint NOT NULL,
+	events				bigint,
+	is_replica			boolean NOT NULL DEFAULT false,
+	published_position	bigint,
+	published_events	bigint,
 	CONSTRAINT watermark_pkey PRIMARY KEY (only_row),
 	CONSTRAINT watermark_only_row CHECK (only_row)
 ) USING heap;
@@ -107,6 +111,14 @@ COMMENT ON COLUMN eventstore.watermark.only_row IS
 	'true, so that there is one row';
 COMMENT ON COLUMN eventstore.watermark.settled_position IS
 	'whoever sees this row, on a replica too, has every event up to here';
+COMMENT ON COLUMN eventstore.watermark.events IS
+	'how many events there are at or below it; null when they were not counted';
+COMMENT ON COLUMN eventstore.watermark.is_replica IS
+	'do the events come from another store, by a subscription?';
+COMMENT ON COLUMN eventstore.watermark.published_position IS
+	'on a logical replica: the settled position of the publisher';
+COMMENT ON COLUMN eventstore.watermark.published_events IS
+	'on a logical replica: how many events the publisher has at or below it';
 COMMENT ON CONSTRAINT watermark_pkey ON eventstore.watermark IS
 	'one row at most';
 COMMENT ON CONSTRAINT watermark_only_row ON eventstore.watermark IS
@@ -199,6 +211,30 @@ CREATE EVENT TRIGGER eventstore_guard_rewrite ON table_rewrite
 ALTER EVENT TRIGGER eventstore_guard_rewrite ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER eventstore_guard_rewrite IS 'events are immutable, for ALTER TABLE, too';
 
+CREATE FUNCTION eventstore.receive_watermark()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'eventstore_receive_watermark';
+COMMENT ON FUNCTION eventstore.receive_watermark() IS
+	'hold back a watermark that a subscription brings until all events are there';
+
+CREATE TRIGGER receive BEFORE INSERT OR UPDATE ON eventstore.watermark
+	FOR EACH ROW EXECUTE FUNCTION eventstore.receive_watermark();
+
+CREATE FUNCTION eventstore.note_subscription()
+RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'eventstore_note_subscription';
+COMMENT ON FUNCTION eventstore.note_subscription() IS
+	'note that a subscription makes a logical replica of the store';
+
+CREATE EVENT TRIGGER eventstore_note_subscription ON ddl_command_end
+	WHEN tag IN ('CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
+	EXECUTE FUNCTION eventstore.note_subscription();
+COMMENT ON EVENT TRIGGER eventstore_note_subscription IS
+	'a store with a subscription is a logical replica';
+ALTER EVENT TRIGGER eventstore_note_subscription ENABLE ALWAYS;
+
 CREATE FUNCTION eventstore.enable_guard()
 RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
@@ -217,6 +253,7 @@ AS $$
 	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_update_row;
 	ALTER TABLE eventstore.digests ENABLE ALWAYS TRIGGER guard_delete_row;
 	ALTER TABLE eventstore.watermark ENABLE ALWAYS TRIGGER guard_owner;
+	ALTER TABLE eventstore.watermark ENABLE ALWAYS TRIGGER receive;
 $$;
 COMMENT ON FUNCTION eventstore.enable_guard() IS
 	'let the guard fire for everyone, as it does from the beginning: for after a restore with --disable-triggers';
@@ -240,6 +277,7 @@ COMMENT ON TRIGGER guard_update_row ON eventstore.digests IS
 COMMENT ON TRIGGER guard_delete_row ON eventstore.digests IS
 	'digests are immutable, through a parent table, too';
 COMMENT ON TRIGGER guard_owner ON eventstore.watermark IS 'the watermark is for the owner to write';
+COMMENT ON TRIGGER receive ON eventstore.watermark IS 'nothing is settled before it is there';
 
 --
 -- Append
@@ -382,20 +420,25 @@ AS 'MODULE_PATHNAME', 'eventstore_wait_for_events';
 COMMENT ON PROCEDURE eventstore.wait_for_events(bigint, interval, bigint) IS
 	'wait until there are settled events behind a position, and return the settled position';
 
+CREATE FUNCTION eventstore.next_watermark(
+	OUT settled_position bigint,
+	OUT events bigint,
+	OUT is_replica boolean)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'eventstore_next_watermark';
+COMMENT ON FUNCTION eventstore.next_watermark() IS
+	'how far the store is settled, and how many events there are up to there';
+
 CREATE FUNCTION eventstore.write_watermark()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	-- On a logical replica the publisher's watermark stands.
-	INSERT INTO eventstore.watermark AS w (settled_position)
-	SELECT eventstore.settled_position(
-		coalesce((SELECT m.settled_position FROM eventstore.watermark m), 0))
-	WHERE NOT EXISTS (
-		SELECT FROM pg_subscription_rel
-		WHERE srrelid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass))
+	INSERT INTO eventstore.watermark AS w (settled_position, events, is_replica)
+	SELECT n.settled_position, n.events, n.is_replica
+	FROM eventstore.next_watermark() n
 	ON CONFLICT (only_row) DO UPDATE
-		SET settled_position = excluded.settled_position
+		SET settled_position = excluded.settled_position, events = excluded.events
 		WHERE w.settled_position < excluded.settled_position;
 
 	SELECT w.settled_position FROM eventstore.watermark w;
@@ -1779,6 +1822,21 @@ AS $$
 							WHERE srrelid = 'eventstore.watermark'::regclass))
 
 	UNION ALL
+	SELECT 'the watermark counts the events up to it',
+		   format('%s up to position %s, and there are %s', p.events, p.position, p.found)
+	FROM (SELECT w.events, w.position,
+				 (SELECT count(*) FROM eventstore.events e WHERE e.global_position <= w.position)
+		  FROM eventstore.watermark m,
+			   LATERAL (VALUES (m.settled_position, m.events),
+							   (m.published_position, m.published_events)) AS w (position, events)
+		  WHERE check_events AND w.events IS NOT NULL
+			AND (w.position = m.settled_position OR NOT EXISTS (
+				SELECT FROM pg_subscription_rel
+				WHERE srrelid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass)
+					AND srsubstate <> 'r'))) AS p (events, position, found)
+	WHERE p.events <> p.found
+
+	UNION ALL
 	SELECT 'no checkpoint is above the last position',
 		   format('the sequence is at %s, %s at %s', s.last_value, c.name, c.position)
 	FROM eventstore.events_global_position_seq s,
@@ -1888,23 +1946,28 @@ AS $$
 				 ('digests', 'guard_update', 16 + 2, 0), ('digests', 'guard_delete', 8 + 2, 0),
 				 ('digests', 'guard_truncate', 32 + 2, 0),
 				 ('digests', 'guard_update_row', 16 + 2 + 1, 0), ('digests', 'guard_delete_row', 8 + 2 + 1, 0),
-				 ('watermark', 'guard_owner', 32 + 16 + 8 + 4 + 2, 1))
+				 ('watermark', 'guard_owner', 32 + 16 + 8 + 4 + 2, 1),
+				 ('watermark', 'receive', 16 + 4 + 2 + 1, 0))
 			AS e (relname, tgname, tgtype, tgnargs)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t
 		WHERE t.tgrelid = format('eventstore.%I', e.relname)::regclass AND t.tgname = e.tgname
 			AND t.tgtype = e.tgtype AND t.tgenabled = 'A' AND t.tgqual IS NULL
-			AND t.tgattr = '' AND t.tgfoid = 'eventstore.guard()'::regprocedure
+			AND t.tgattr = '' AND t.tgfoid = CASE e.tgname
+				WHEN 'receive' THEN 'eventstore.receive_watermark()' ELSE 'eventstore.guard()' END::regprocedure
 			AND t.tgnargs = e.tgnargs)
 
 	UNION ALL
 	SELECT 'the guard stands, for everyone',
-		   'event trigger eventstore_guard_rewrite is missing, altered or not enabled ALWAYS'
+		   format('event trigger %s is missing, altered or not enabled ALWAYS', e.evtname)
+	FROM (VALUES ('eventstore_guard_rewrite', 'table_rewrite', NULL, 'eventstore.guard_rewrite()'::regprocedure),
+				 ('eventstore_note_subscription', 'ddl_command_end',
+				  ARRAY['CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION'], 'eventstore.note_subscription()'))
+			AS e (evtname, evtevent, evttags, evtfoid)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_event_trigger t
-		WHERE t.evtname = 'eventstore_guard_rewrite' AND t.evtevent = 'table_rewrite'
-			AND t.evtenabled = 'A' AND t.evttags IS NULL
-			AND t.evtfoid = 'eventstore.guard_rewrite()'::regprocedure)
+		WHERE t.evtname = e.evtname AND t.evtevent = e.evtevent AND t.evtenabled = 'A'
+			AND t.evttags IS NOT DISTINCT FROM e.evttags AND t.evtfoid = e.evtfoid)
 
 	UNION ALL
 	SELECT 'the functions are the extension''s own',
@@ -1976,6 +2039,7 @@ AS $$
 	WHERE t.tgrelid IN ('eventstore.events'::regclass, 'eventstore.digests'::regclass,
 						'eventstore.watermark'::regclass)
 		AND t.tgtype & (1 + 2 + 4) = 1 + 2 + 4
+		AND (t.tgrelid, t.tgname) <> ('eventstore.watermark'::regclass, 'receive')
 
 	UNION ALL
 	SELECT 'nothing comes between an append and the table',

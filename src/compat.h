@@ -182,4 +182,11 @@ es_init_range_table(EState *estate, RangeTblEntry *rte)
 #define es_is_apply_context(stack) ((stack)->previous == NULL)
 #endif
 
+/* 16: an apply worker can have helpers, which run ahead of it. */
+#if PG_VERSION_NUM >= 160000
+#define es_am_parallel_apply_worker() am_parallel_apply_worker()
+#else
+#define es_am_parallel_apply_worker() false
+#endif
+
 #endif							/* ES_COMPAT_H */

@@ -37,6 +37,7 @@
 #include "digest.h"
 #include "eventstore.h"
 #include "lock_tags.h"
+#include "watermark.h"
 
 PG_FUNCTION_INFO_V1(eventstore_new_digests);
 

@@ -48,13 +48,6 @@ enum EsEventsColumn
 
 #define Natts_es_events Anum_es_events_tags
 
-/* The columns of eventstore.watermark. */
-enum EsWatermarkColumn
-{
-	Anum_es_watermark_only_row = 1,
-	Anum_es_watermark_settled_position
-};
-
 /*
  * A name (stream, stream type, event type) is at most this many bytes long,
  * so that every index entry fits into its page.
@@ -389,6 +382,7 @@ typedef struct EsWalk
 	int64		watermark;		/* in recovery: gaps up to here are settled */
 	bool		is_replica;		/* do events arrive by a subscription? */
 	int64		bound;			/* ... then all up to here is settled */
+	bool		is_held;		/* ... and soon more than its watermark says */
 	bool		stopped;		/* met a position that is not settled */
 } EsWalk;
 
@@ -423,7 +417,8 @@ extern bool es_snapshot_mark_precedes(const EsSnapshotMark *mark, Snapshot snaps
 
 /* ---- replica.c ---- */
 
-extern bool es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound);
+extern bool es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound, bool *is_held);
+extern bool es_replica_events_are_ready(Oid subscription);
 extern void es_replica_check_own(int64 position);
 extern void es_replica_check_append(Relation events);
 extern void es_replica_check_next(int64 last_taken, int64 next);
@@ -432,9 +427,6 @@ extern bool es_replica_is_subscribed(void);
 
 /* ---- settled_floor.c ---- */
 
-#define ES_NO_WATERMARK (-1)
-
-extern int64 es_watermark_read(Snapshot snapshot);
 extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 after);
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);

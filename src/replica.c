@@ -16,15 +16,16 @@
  * both are ready, that is, handed over to its apply worker.  All of this is
  * read under the reader's own snapshot: one that was taken between the two
  * copies sees the watermark without the events for as long as it lives.
+ * watermark.c has what becomes of a watermark when it arrives.
  *
- * A subscription does not replicate sequences.  So once it is gone, positions
- * above the last one that was handed out here still tell that the events came
- * from elsewhere.  They may go on arriving when the subscription is created
- * again, and what is appended meanwhile would get positions in between.  So
- * such a store neither is followed nor takes events, until
+ * Once the subscription is gone, the row of the watermark still tells that the
+ * events came from elsewhere.  They may go on arriving when the subscription is
+ * created again, and what is appended meanwhile would get positions in between.
+ * So such a store neither is followed nor takes events, until
  * continue_positions() declares that it goes on by itself.  The same goes for a
- * store whose sequence was moved back: followers may have passed what it would
- * hand out.
+ * store with positions above the last one that was handed out here, since its
+ * sequence was moved back, or the events were put in by hand: followers may have
+ * passed what it would hand out.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +47,7 @@
 #include "utils/syscache.h"
 
 #include "eventstore.h"
+#include "watermark.h"
 
 PG_FUNCTION_INFO_V1(eventstore_continue_positions);
 
@@ -113,6 +115,19 @@ es_replica_is_subscribed(void)
 	return events.nsubscriptions + watermark.nsubscriptions > 0;
 }
 
+/*
+ * Is the apply worker of the subscription in charge of the events?
+ */
+bool
+es_replica_events_are_ready(Oid subscription)
+{
+	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	Arrival		events = look_up_arrival(subscription_rel, es_catalog_get()->events, NULL);
+
+	table_close(subscription_rel, AccessShareLock);
+	return events.nsubscriptions == 1 && events.subscription == subscription && events.is_ready;
+}
+
 /* ---- followers ---- */
 
 static void
@@ -159,15 +174,53 @@ note_independence(Relation events, Snapshot snapshot)
 }
 
 /*
+ * A store whose events came by a subscription that is no longer there.
+ */
+static void
+report_former_replica(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the event store is a logical replica without a subscription"),
+			 errdetail("Its events came from another store, and may go on to arrive."),
+			 errhint("To go on as a replica, create the subscription again with the slot that it had (create_slot = off, copy_data = off); without that slot, create the extension anew and have everything copied. To go on as a store of its own, once the publisher takes no more events, call eventstore.continue_positions().")));
+}
+
+/*
+ * The position up to which all is settled on a replica that is ready.
+ */
+static int64
+bound_of(const EsWatermark *watermark, Relation events, Snapshot snapshot)
+{
+	if (!watermark->exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the global order can't be followed on this logical replica"),
+				 errdetail("\"eventstore.watermark\" has no row here that the publisher's could change."),
+				 errhint("Call eventstore.advance_watermark() here.")));
+
+	if (watermark->published_position == ES_NO_WATERMARK && watermark->settled_position == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the global order can't be followed on this logical replica yet"),
+				 errdetail("No watermark has arrived, which tells up to where no event is missing."),
+				 errhint("Append an event at the publisher, and have its background worker or eventstore.advance_watermark() advance the watermark there.")));
+
+	return es_watermark_arrived(watermark, events, snapshot);
+}
+
+/*
  * Is this a logical replica as the snapshot sees it?  If so, "bound" is the
- * position up to which all is settled: 0 while the initial copy is under way.
+ * position up to which all is settled: 0 while the initial copy is under way;
+ * and "is_held" tells that more is there than the watermark says.
  */
 bool
-es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound)
+es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound, bool *is_held)
 {
 	Relation	subscription_rel;
 	Arrival		of_events;
 	Arrival		of_watermark = {0};
+	EsWatermark watermark;
 	uint64		changes_before;
 
 	/* A transaction that holds its locks already would not be told. */
@@ -182,25 +235,21 @@ es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound)
 	if (of_events.nsubscriptions > 0)
 		of_watermark = look_up_arrival(subscription_rel, es_catalog_get()->watermark, snapshot);
 	table_close(subscription_rel, AccessShareLock);
+	es_watermark_get(&watermark, snapshot);
 	if (of_events.nsubscriptions == 0)
 	{
-		if (subscription_changes == changes_before)
+		if (watermark.is_replica)
+			report_former_replica();
+		if (subscription_changes == changes_before && !watermark.is_own)
 			note_independence(events, snapshot);
 		return false;
 	}
 
 	check_arrivals(&of_events, &of_watermark);
+	*is_held = es_watermark_is_held(&watermark);
 	*bound = 0;
-	if (!of_events.is_ready || !of_watermark.is_ready)
-		return true;
-
-	*bound = es_watermark_read(snapshot);
-	if (*bound == ES_NO_WATERMARK)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the global order can't be followed on this logical replica yet"),
-				 errdetail("No watermark has arrived, which tells up to where no event is missing."),
-				 errhint("Call eventstore.advance_watermark() on the publisher, every second or so.")));
+	if (of_events.is_ready && of_watermark.is_ready)
+		*bound = bound_of(&watermark, events, snapshot);
 	return true;
 }
 
@@ -230,14 +279,14 @@ last_own_position(void)
 }
 
 static void
-report_foreign_positions(int64 position, int64 last_own)
+report_positions_above(int64 position, int64 last_own)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the sequence of global positions is behind the events"),
-			 errdetail("Position %lld is above the last one that was handed out here, %lld: the events came from another store, or the sequence was moved back.",
+			 errdetail("Position %lld is above the last one that was handed out here, %lld: the sequence was moved back, or the events were put in by hand.",
 					   (long long) position, (long long) last_own),
-			 errhint("If a subscription has brought them, create it again; or, to go on here, call eventstore.continue_positions().")));
+			 errhint("To go on above them, call eventstore.continue_positions().")));
 }
 
 /*
@@ -254,7 +303,7 @@ es_replica_check_own(int64 position)
 		return;
 	last_own = last_own_position();
 	if (position > last_own)
-		report_foreign_positions(position, last_own);
+		report_positions_above(position, last_own);
 	known_own_position = last_own;
 }
 
@@ -282,14 +331,25 @@ es_replica_watch_subscriptions(void)
 	is_watching = true;
 }
 
+static void
+get_watermark_now(EsWatermark *watermark)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	es_watermark_get(watermark, snapshot);
+	UnregisterSnapshot(snapshot);
+}
+
 /*
  * Refuse to append to a logical replica, or to what was one.  It is looked up
- * once in a session, and again whenever a subscription has changed.
+ * once in a session, and again whenever a subscription has changed; but what
+ * this transaction itself has declared may be rolled back.
  */
 void
 es_replica_check_append(Relation events)
 {
 	uint64		changes_before;
+	EsWatermark watermark;
 
 	AcceptInvalidationMessages();
 	if (appendable_events == RelationGetRelid(events))
@@ -303,10 +363,13 @@ es_replica_check_append(Relation events)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events can't be appended to a logical replica"),
 				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
-				 errhint("Append at the publisher; or, to go on here, drop the subscription and call eventstore.continue_positions().")));
+				 errhint("Append at the publisher; or, once it takes no more events and all have arrived, drop the subscription here and call eventstore.continue_positions().")));
+	get_watermark_now(&watermark);
+	if (watermark.is_replica)
+		report_former_replica();
 	es_replica_check_own(es_position_last(events));
 
-	if (subscription_changes == changes_before)
+	if (subscription_changes == changes_before && !watermark.is_own)
 		appendable_events = RelationGetRelid(events);
 }
 
@@ -321,7 +384,7 @@ es_replica_check_next(int64 last_taken, int64 next)
 	if (next > last_taken)
 		return;
 	appendable_events = InvalidOid; /* don't use up more of the sequence */
-	report_foreign_positions(last_taken, next - 1);
+	report_positions_above(last_taken, next - 1);
 }
 
 /* ---- switch-over ---- */
@@ -363,11 +426,29 @@ above_argument(FunctionCallInfo fcinfo)
 }
 
 /*
+ * Take back, in this transaction, what the watermark says of a publisher.
+ */
+static void
+become_independent(void)
+{
+	static EsStatement forget_publisher = {
+		.text = "UPDATE eventstore.watermark"
+		" SET is_replica = false, published_position = NULL, published_events = NULL"
+	};
+	EsBooks		books;
+
+	es_books_open(&books);
+	es_books_run(&forget_publisher, NULL, NULL);
+	es_books_close(&books);
+}
+
+/*
  * continue_positions(above_position bigint) returns bigint
  *
  * Let a store that was a logical replica hand out positions, above all that
  * have arrived and above the one given.  Returns the position that the next
- * ones will be above of.
+ * ones will be above of.  If the transaction is rolled back, the store stays a
+ * replica.
  *
  * The lock waits for whoever is writing events, as apply workers and
  * appenders do until their transactions end, and keeps others out.
@@ -378,8 +459,8 @@ eventstore_continue_positions(PG_FUNCTION_ARGS)
 	int64		above = above_argument(fcinfo);
 	Oid			sequence = es_catalog_get()->position_sequence;
 	Relation	events;
-	Snapshot	snapshot;
 	int64		last_own;
+	EsWatermark watermark;
 
 	PreventCommandIfReadOnly("continue_positions()");
 	check_may_continue(sequence);
@@ -387,13 +468,14 @@ eventstore_continue_positions(PG_FUNCTION_ARGS)
 	check_can_continue();
 
 	last_own = last_own_position();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	above = Max(above, es_watermark_read(snapshot));
-	UnregisterSnapshot(snapshot);
+	get_watermark_now(&watermark);
+	above = Max(above, Max(watermark.settled_position, watermark.published_position));
 	above = Max(above, es_position_last(events));
 
 	if (above > last_own)
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(above));
+	if (watermark.is_replica)
+		become_independent();
 	table_close(events, NoLock);
 	PG_RETURN_INT64(Max(above, last_own));
 }

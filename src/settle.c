@@ -62,6 +62,7 @@
 #include "compat.h"
 #include "eventstore.h"
 #include "wait_point.h"
+#include "watermark.h"
 
 /*
  * Did the snapshot see no running transaction, and were none begun since?
@@ -116,7 +117,7 @@ begin_walk(Relation events, Snapshot snapshot, int64 after_position, bool from_f
 	walk->position_index = es_catalog_open_index(ES_POSITION_INDEX);
 	walk->snapshot = snapshot;
 	walk->bound = ES_WALK_TO_END;
-	walk->is_replica = es_replica_get_bound(events, snapshot, &walk->bound);
+	walk->is_replica = es_replica_get_bound(events, snapshot, &walk->bound, &walk->is_held);
 
 	if (walk->is_replica)
 		walk->gaps_settled = true;
@@ -177,7 +178,7 @@ es_walk_end(EsWalk *walk)
 {
 	if (!walk->is_replica)
 		keep_what_was_learned(walk);
-	if (walk->stopped)
+	if (walk->stopped || walk->is_held)
 		es_notify_stopped();
 
 	es_entry_scan_end(walk->scan);
@@ -348,7 +349,7 @@ es_settled_position(Relation events, Snapshot snapshot, int64 after_position,
 	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
 
 	if (is_at_end != NULL)
-		*is_at_end = !walk->stopped;
+		*is_at_end = !walk->stopped && !walk->is_held;
 	es_walk_end(walk);
 	return settled;
 }

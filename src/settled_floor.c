@@ -18,13 +18,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 
 #include "eventstore.h"
+#include "watermark.h"
 
 /*
  * What is known since "mark": all behind "after", up to "position", is settled.
@@ -63,29 +61,6 @@ end_of_stretch(const Stretch *stretch, Snapshot snapshot, int64 position)
 	if (stretch->after <= position && position < stretch->position &&
 		es_snapshot_mark_precedes(&stretch->mark, snapshot))
 		return stretch->position;
-	return position;
-}
-
-/*
- * The newest watermark that the snapshot sees, or ES_NO_WATERMARK.
- */
-int64
-es_watermark_read(Snapshot snapshot)
-{
-	Relation	watermark = table_open(es_catalog_get()->watermark, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(watermark, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	row = systable_getnext(scan);
-	int64		position = ES_NO_WATERMARK;
-
-	if (HeapTupleIsValid(row))
-	{
-		bool		isnull;
-
-		position = DatumGetInt64(heap_getattr(row, Anum_es_watermark_settled_position,
-											  RelationGetDescr(watermark), &isnull));
-	}
-	systable_endscan(scan);
-	table_close(watermark, AccessShareLock);
 	return position;
 }
 

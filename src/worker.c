@@ -60,6 +60,7 @@
 #include "compat.h"
 #include "eventstore.h"
 #include "wait_point.h"
+#include "watermark.h"
 #include "wake.h"
 
 /* Milliseconds */

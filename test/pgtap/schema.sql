@@ -58,12 +58,14 @@ SELECT is_empty(
 	  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'eventstore')
 	  AND (pg_identify_object(d.classid, d.objid, d.objsubid)).schema IS DISTINCT FROM 'eventstore'
 	  AND d.classid NOT IN ('pg_namespace'::regclass, 'pg_event_trigger'::regclass)$$,
-	'the extension has nothing outside its schema but an event trigger');
+	'the extension has nothing outside its schema but event triggers');
 SELECT set_eq(
 	$$SELECT evtname::text, evtevent::text, evtfoid::regproc::text, evtenabled::text, evttags::text
 	  FROM pg_event_trigger$$,
-	$$VALUES ('eventstore_guard_rewrite', 'table_rewrite', 'eventstore.guard_rewrite', 'A', NULL)$$,
-	'which is for table_rewrite');
+	$$VALUES ('eventstore_guard_rewrite', 'table_rewrite', 'eventstore.guard_rewrite', 'A', NULL),
+			 ('eventstore_note_subscription', 'ddl_command_end', 'eventstore.note_subscription', 'A',
+			  '{"CREATE SUBSCRIPTION","ALTER SUBSCRIPTION"}')$$,
+	'which are for table_rewrite and for subscriptions');
 SELECT is_empty(
 	$$SELECT t.typname FROM pg_type t
 	  WHERE t.typnamespace = 'eventstore'::regnamespace
@@ -104,7 +106,11 @@ SELECT results_eq(
 	  FROM pg_attribute a LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
 	  WHERE a.attrelid = 'eventstore.watermark'::regclass AND a.attnum > 0 ORDER BY a.attnum$$,
 	$$VALUES (1, 'only_row', 'boolean', true, 'true'),
-			 (2, 'settled_position', 'bigint', true, NULL)$$,
+			 (2, 'settled_position', 'bigint', true, NULL),
+			 (3, 'events', 'bigint', false, NULL),
+			 (4, 'is_replica', 'boolean', true, 'false'),
+			 (5, 'published_position', 'bigint', false, NULL),
+			 (6, 'published_events', 'bigint', false, NULL)$$,
 	'columns of watermark: name, type, not null, default');
 SELECT results_eq(
 	$$SELECT a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod)
@@ -325,6 +331,7 @@ SELECT set_eq(
 	  ('CREATE TRIGGER guard_update_row BEFORE UPDATE ON eventstore.digests FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_delete_row BEFORE DELETE ON eventstore.digests FOR EACH ROW EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_owner BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON eventstore.watermark FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard(''owner'')', 'A'),
+	  ('CREATE TRIGGER receive BEFORE INSERT OR UPDATE ON eventstore.watermark FOR EACH ROW EXECUTE FUNCTION eventstore.receive_watermark()', 'A'),
 	  ('CREATE TRIGGER guard_update BEFORE UPDATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_delete BEFORE DELETE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
 	  ('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON eventstore.events FOR EACH STATEMENT EXECUTE FUNCTION eventstore.guard()', 'A'),
@@ -374,6 +381,9 @@ SELECT set_eq(
 	  ('verify', 'check_events boolean DEFAULT true, check_indexes boolean DEFAULT true, from_position bigint DEFAULT 0', 'TABLE(invariant text, detail text)'),
 	  ('guard', '', 'trigger'),
 	  ('guard_rewrite', '', 'event_trigger'),
+	  ('receive_watermark', '', 'trigger'),
+	  ('note_subscription', '', 'event_trigger'),
+	  ('next_watermark', 'OUT settled_position bigint, OUT events bigint, OUT is_replica boolean', 'record'),
 	  ('enable_guard', '', 'void'),
 	  ('check_own_tables', '', 'void'),
 	  ('foreign_code', '', 'TABLE(detail text)'),
@@ -417,6 +427,9 @@ SELECT set_eq(
 	  ('continue_positions', 'c', 'v', 'u', false),
 	  ('guard', 'c', 'v', 'u', false),
 	  ('guard_rewrite', 'c', 'v', 'u', false),
+	  ('receive_watermark', 'c', 'v', 'u', false),
+	  ('note_subscription', 'c', 'v', 'u', false),
+	  ('next_watermark', 'c', 'v', 'u', false),
 	  ('enable_guard', 'sql', 'v', 'u', false),
 	  ('advance_watermark', 'sql', 'v', 'u', false),
 	  ('write_watermark', 'sql', 'v', 'u', false),

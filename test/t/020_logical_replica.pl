@@ -231,7 +231,7 @@ is_harmless('DELETE FROM', 'ALTER TABLE other ADD CONSTRAINT harm CHECK (public.
 #
 
 $replica->safe_psql('small', 'DROP SUBSCRIPTION small');
-is_refused('small', $_, 'is behind the events', 'without a subscription') foreach @following, $appending;
+is_refused('small', $_, 'a logical replica without a subscription', 'without a subscription') foreach @following, $appending;
 is($replica->safe_psql('small', 'SELECT invariant FROM eventstore.verify()'),
 	join("\n", 'events are immutable', 'the next position is above all that are taken',
 		'the watermark is one row and not above the last position'),
@@ -277,6 +277,10 @@ advance_watermark();
 my $lock = session($replica);
 $lock->query('BEGIN; LOCK TABLE eventstore.events IN SHARE MODE');
 $replica->safe_psql('postgres', "CREATE SUBSCRIPTION big CONNECTION '$source' PUBLICATION whole");
+$replica->poll_query_until('postgres', q{
+SELECT srsubstate IN ('s', 'r') AND EXISTS (SELECT FROM eventstore.watermark WHERE published_position > 0)
+FROM pg_subscription_rel WHERE srrelid = 'eventstore.watermark'::regclass})
+  or die 'there is no watermark';
 my %followers = (
 	'a follower on the replica one event at a time' => start_follower($replica, 'all', 1),
 	'a follower on the replica in small pages' => start_follower($replica, 'all', 13),
@@ -296,10 +300,6 @@ DO $$ BEGIN
 	END LOOP;
 END $$});
 
-$replica->poll_query_until('postgres', q{
-SELECT srsubstate IN ('s', 'r') AND EXISTS (SELECT FROM eventstore.watermark)
-FROM pg_subscription_rel WHERE srrelid = 'eventstore.watermark'::regclass})
-  or die 'there is no watermark';
 my $reader = session($replica);
 is_settled($reader, 0, 'a watermark without the events');
 $reader->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
