@@ -422,7 +422,7 @@ extern bool es_replica_events_are_ready(Oid subscription);
 extern void es_replica_check_own(int64 position);
 extern void es_replica_check_append(Relation events);
 extern void es_replica_check_next(int64 last_taken, int64 next);
-extern void es_replica_watch_subscriptions(void);
+extern uint64 es_replica_subscription_changes(void);
 extern bool es_replica_is_subscribed(void);
 
 /* ---- settled_floor.c ---- */
@@ -430,7 +430,6 @@ extern bool es_replica_is_subscribed(void);
 extern int64 es_settled_floor_get(Relation events, Snapshot snapshot, int64 after);
 extern void es_settled_floor_raise(Relation events, Snapshot snapshot,
 								   int64 after, int64 position);
-extern void es_settled_floor_forget(void);
 
 /* ---- name_set.c ---- */
 

@@ -16,7 +16,7 @@
  * both are ready, that is, handed over to its apply worker.  All of this is
  * read under the reader's own snapshot: one that was taken between the two
  * copies sees the watermark without the events for as long as it lives.
- * watermark.c has what becomes of a watermark when it arrives.
+ * watermark_writer.c has what becomes of a watermark when it arrives.
  *
  * Once the subscription is gone, the row of the watermark still tells that the
  * events came from elsewhere.  They may go on arriving when the subscription is
@@ -98,6 +98,28 @@ look_up_arrival(Relation subscription_rel, Oid table, Snapshot snapshot)
 	}
 	systable_endscan(scan);
 	return arrival;
+}
+
+static void
+forget_subscriptions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	subscription_changes++;
+	appendable_events = independent_events = InvalidOid;
+	known_own_position = 0;
+}
+
+/*
+ * Counts the changes of subscriptions, from the first call in the session on.
+ */
+uint64
+es_replica_subscription_changes(void)
+{
+	static bool is_watching = false;
+
+	if (!is_watching)
+		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, forget_subscriptions, (Datum) 0);
+	is_watching = true;
+	return subscription_changes;
 }
 
 /*
@@ -228,8 +250,7 @@ es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound, bool *is_
 	if (is_independent(events, snapshot))
 		return false;
 
-	es_replica_watch_subscriptions();
-	changes_before = subscription_changes;
+	changes_before = es_replica_subscription_changes();
 	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
 	of_events = look_up_arrival(subscription_rel, RelationGetRelid(events), snapshot);
 	if (of_events.nsubscriptions > 0)
@@ -310,28 +331,6 @@ es_replica_check_own(int64 position)
 /* ---- appenders ---- */
 
 static void
-forget_subscriptions(Datum arg, int cacheid, uint32 hashvalue)
-{
-	subscription_changes++;
-	appendable_events = independent_events = InvalidOid;
-	known_own_position = 0;
-	es_settled_floor_forget();
-}
-
-/*
- * Be told from now on when a subscription comes, changes or goes.
- */
-void
-es_replica_watch_subscriptions(void)
-{
-	static bool is_watching = false;
-
-	if (!is_watching)
-		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, forget_subscriptions, (Datum) 0);
-	is_watching = true;
-}
-
-static void
 get_watermark_now(EsWatermark *watermark)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -355,9 +354,8 @@ es_replica_check_append(Relation events)
 	if (appendable_events == RelationGetRelid(events))
 		return;
 
-	es_replica_watch_subscriptions();
+	changes_before = es_replica_subscription_changes();
 	known_own_position = 0;
-	changes_before = subscription_changes;
 	if (es_replica_is_subscribed())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -34,22 +34,30 @@ typedef struct Stretch
 	EsSnapshotMark mark;
 } Stretch;
 
-/* What a session knows, of the store whose table is "known_events". */
+/*
+ * What a session knows, of the store whose table is "known_events", as long as
+ * no subscription changes.
+ */
 static Oid	known_events = InvalidOid;
+static uint64 known_changes = 0;
 static Stretch from_beginning;
 static Stretch elsewhere;
 
 /*
- * What is known is of this store, or forgotten.
+ * What is known is of this store, or forgotten; also when it has become a logical
+ * replica, or ceased to be one.
  */
 static void
 turn_to(Relation events)
 {
-	es_replica_watch_subscriptions();
-	if (known_events == RelationGetRelid(events))
+	uint64		changes = es_replica_subscription_changes();
+
+	if (known_events == RelationGetRelid(events) && known_changes == changes)
 		return;
-	es_settled_floor_forget();
+	es_snapshot_mark_forget(&from_beginning.mark);
+	es_snapshot_mark_forget(&elsewhere.mark);
 	known_events = RelationGetRelid(events);
+	known_changes = changes;
 }
 
 /*
@@ -140,16 +148,4 @@ es_settled_floor_raise(Relation events, Snapshot snapshot, int64 after, int64 po
 		remember(&from_beginning, snapshot, after, position);
 	else if (after < position && !prolong(&elsewhere, snapshot, after, position))
 		remember(&elsewhere, snapshot, after, position);
-}
-
-/*
- * Forget what is known: the store is another one, has become a logical
- * replica, or ceased to be one.
- */
-void
-es_settled_floor_forget(void)
-{
-	known_events = InvalidOid;
-	es_snapshot_mark_forget(&from_beginning.mark);
-	es_snapshot_mark_forget(&elsewhere.mark);
 }

@@ -38,11 +38,14 @@ typedef struct EsWatermark
 	int64		published_events;
 } EsWatermark;
 
-extern int64 es_watermark_read(Snapshot snapshot);
+extern void es_watermark_read_row(EsWatermark *watermark, HeapTuple row, TupleDesc descriptor);
+extern void es_watermark_read_no_row(EsWatermark *watermark);
 extern void es_watermark_get(EsWatermark *watermark, Snapshot snapshot);
+extern int64 es_watermark_read(Snapshot snapshot);
 extern bool es_watermark_is_held(const EsWatermark *watermark);
 extern int64 es_watermark_arrived(const EsWatermark *watermark, Relation events,
 								  Snapshot snapshot);
-extern int64 es_count_events(Relation events, Snapshot snapshot, int64 after, int64 up_to);
+extern int64 es_watermark_count_up_to(const EsWatermark *watermark, Relation events,
+									  Snapshot snapshot, int64 position);
 
 #endif							/* ES_WATERMARK_H */
