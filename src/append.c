@@ -118,8 +118,8 @@ append(EsAppendRequest *request, EsAppendResult *result)
 					  SnapshotSelf);
 	if (!es_dedup_look_up(request, events, indexes.own[ES_EVENT_ID_INDEX], result))
 	{
-		es_stream_check_expected(&stream, request);
-		es_stream_settle_type(&stream, request);
+		es_expectation_check(request, &stream);
+		es_expectation_resolve_type(request, &stream);
 		es_event_writer_write(request, events, &indexes, stream.version, result);
 	}
 

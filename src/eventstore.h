@@ -145,7 +145,25 @@ typedef struct EsTransactionNote
 	int64		for_worker;		/* ... by the worker, or 0 */
 } EsTransactionNote;
 
+typedef enum EsTransactionEnd
+{
+	ES_COMMITTED,
+	ES_PREPARED,
+	ES_ABORTED
+} EsTransactionEnd;
+
+/* What is to be done at the end of a transaction. */
+typedef struct EsTransactionEnds
+{
+	void		(*before_commit) (const EsTransactionNote *note);
+	void		(*before_prepare) (const EsTransactionNote *note);
+
+	/* "note" is NULL if there is none; no error may be raised */
+	void		(*at_end) (EsTransactionEnd end, const EsTransactionNote *note);
+} EsTransactionEnds;
+
 extern EsTransactionNote *es_transaction_note(void);
+extern void es_transaction_set_ends(const EsTransactionEnds *wanted);
 extern int	es_transaction_stream_locks(void);
 
 /* ---- append_request.c ---- */
@@ -244,10 +262,11 @@ extern void es_stream_lock(const text *stream_id);
 extern void es_stream_look_up(EsStream *stream, Relation events,
 							  Relation stream_index, const text *stream_id,
 							  Snapshot snapshot);
-extern void es_stream_check_expected(const EsStream *stream,
-									 const EsAppendRequest *request);
-extern void es_stream_settle_type(const EsStream *stream,
-								  EsAppendRequest *request);
+
+/* ---- expectation.c ---- */
+
+extern void es_expectation_check(const EsAppendRequest *request, const EsStream *stream);
+extern void es_expectation_resolve_type(EsAppendRequest *request, const EsStream *stream);
 
 /* ---- dedup.c ---- */
 
@@ -564,8 +583,6 @@ extern void es_notify_appended(int64 last_position);
 extern void es_notify_stopped(void);
 extern bool es_notify_wants_decisions(void);
 extern void es_notify_decided(void);
-extern void es_notify_before_commit(const EsTransactionNote *note);
-extern void es_notify_before_prepare(const EsTransactionNote *note);
 
 /* ---- uuid_v7.c ---- */
 

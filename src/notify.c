@@ -39,12 +39,44 @@ es_notify_send(int64 position)
 	Async_Notify(CHANNEL, payload);
 }
 
+/* ---- the ends of transactions ---- */
+
+static void
+before_commit(const EsTransactionNote *note)
+{
+	int64		for_listeners = note->for_listeners;
+
+	if (note->for_worker > 0 && !es_wake_begin_commit())
+		for_listeners = Max(for_listeners, note->for_worker);
+	if (for_listeners > 0)
+		es_notify_send(for_listeners);
+}
+
+/*
+ * The worker is to know that something is left open.
+ */
+static void
+before_prepare(const EsTransactionNote *note)
+{
+	if (note->for_worker > 0)
+		(void) es_wake_begin_commit();
+}
+
+static void
+at_end(EsTransactionEnd end, const EsTransactionNote *note)
+{
+	es_wake_end_commit(end, note != NULL ? note->for_worker : 0);
+}
+
+static const EsTransactionEnds ends = {before_commit, before_prepare, at_end};
+
 /*
  * Events were appended, the last one at this position.
  */
 void
 es_notify_appended(int64 last_position)
 {
+	es_transaction_set_ends(&ends);
 	switch ((EsNotify) es_notify)
 	{
 		case ES_NOTIFY_OFF:
@@ -58,28 +90,7 @@ es_notify_appended(int64 last_position)
 	}
 }
 
-/* ---- the ends of transactions ---- */
-
-void
-es_notify_before_commit(const EsTransactionNote *note)
-{
-	int64		for_listeners = note->for_listeners;
-
-	if (note->for_worker > 0 && !es_wake_begin_commit())
-		for_listeners = Max(for_listeners, note->for_worker);
-	if (for_listeners > 0)
-		es_notify_send(for_listeners);
-}
-
-/*
- * The worker is to know that something is left open.
- */
-void
-es_notify_before_prepare(const EsTransactionNote *note)
-{
-	if (note->for_worker > 0)
-		(void) es_wake_begin_commit();
-}
+/* ---- prepared transactions ---- */
 
 /*
  * Is the worker to be told that a prepared transaction is decided?

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stream.c
- *	  One stream: its lock, its current version, what is expected of it.
+ *	  One stream: its lock and its current version.
  *
  * Whoever appends to a stream holds its lock to the end of the transaction,
  * so versions have no gaps and no two transactions compete for one.  The
@@ -29,7 +29,6 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
-#include "errors.h"
 #include "eventstore.h"
 #include "lock_tags.h"
 
@@ -118,74 +117,4 @@ es_stream_look_up(EsStream *stream, Relation events, Relation stream_index,
 		fill_stream(stream, slot);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-}
-
-static bool
-expectation_is_met(const EsStream *stream, const EsAppendRequest *request)
-{
-	if (!request->has_expected_version)
-		return true;
-	if (request->expected_version < 0)
-		return stream->version > 0;
-	return stream->version == request->expected_version;
-}
-
-static const char *
-describe_expectation(const EsAppendRequest *request)
-{
-	if (request->expected_version < 0)
-		return "that the stream exists";
-	if (request->expected_version == 0)
-		return "that the stream does not exist";
-	return psprintf("version %lld", (long long) request->expected_version);
-}
-
-/*
- * Raise ST001 unless the stream is where the caller believes it to be.
- */
-void
-es_stream_check_expected(const EsStream *stream, const EsAppendRequest *request)
-{
-	if (expectation_is_met(stream, request))
-		return;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_ES_WRONG_EXPECTED_VERSION),
-			 errmsg("wrong expected version of stream \"%s\"",
-					text_to_cstring(request->stream_id)),
-			 errdetail("Stream \"%s\": expected %s, actual version %lld.",
-					   text_to_cstring(request->stream_id),
-					   describe_expectation(request),
-					   (long long) stream->version),
-			 errhint("Read the stream again, decide again, and append with the version that was read.")));
-}
-
-/*
- * Settle which stream type the events get: the stream's own, for a stream
- * has one; the given or derived one for a new stream.
- */
-void
-es_stream_settle_type(const EsStream *stream, EsAppendRequest *request)
-{
-	text	   *given = request->stream_type;
-	text	   *own = stream->stream_type;
-
-	if (own == NULL)
-	{
-		if (given == NULL)
-			request->stream_type = es_append_request_derive_type(request);
-		return;
-	}
-
-	if (given != NULL &&
-		(VARSIZE_ANY_EXHDR(given) != VARSIZE_ANY_EXHDR(own) ||
-		 memcmp(VARDATA_ANY(given), VARDATA_ANY(own), VARSIZE_ANY_EXHDR(own)) != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("stream \"%s\" is of another stream type",
-						text_to_cstring(request->stream_id)),
-				 errdetail("Its type is \"%s\", and \"%s\" was given.",
-						   text_to_cstring(own), text_to_cstring(given)),
-				 errhint("Leave stream_type out when appending to a stream that exists.")));
-	request->stream_type = own;
 }

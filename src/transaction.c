@@ -8,6 +8,9 @@
  * its locks are.  Each note counts what the outer ones count, too, so only the
  * innermost one needs to be looked at.
  *
+ * Whoever has something to do when a transaction ends (notify.c) says so by
+ * es_transaction_set_ends().
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,15 +19,17 @@
 #include "utils/memutils.h"
 
 #include "eventstore.h"
-#include "wake.h"
 
 /* The innermost; all are in TopTransactionContext. */
 static EsTransactionNote *current = NULL;
 
+static const EsTransactionEnds *ends = NULL;
+
 static void
-end_transaction(EsCommitEnd end)
+end_transaction(EsTransactionEnd end)
 {
-	es_wake_end_commit(end, current != NULL ? current->for_worker : 0);
+	if (ends != NULL)
+		ends->at_end(end, current);
 	current = NULL;
 }
 
@@ -34,12 +39,12 @@ at_end_of_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (current != NULL)
-				es_notify_before_commit(current);
+			if (current != NULL && ends != NULL)
+				ends->before_commit(current);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (current != NULL)
-				es_notify_before_prepare(current);
+			if (current != NULL && ends != NULL)
+				ends->before_prepare(current);
 			break;
 		case XACT_EVENT_COMMIT:
 			end_transaction(ES_COMMITTED);
@@ -143,4 +148,15 @@ int
 es_transaction_stream_locks(void)
 {
 	return current != NULL ? current->nstream_locks : 0;
+}
+
+/*
+ * What else is to be done at the end of each transaction of the session, once it
+ * has made a note.  There is one who asks for it.
+ */
+void
+es_transaction_set_ends(const EsTransactionEnds *wanted)
+{
+	Assert(ends == NULL || ends == wanted);
+	ends = wanted;
 }

@@ -248,7 +248,7 @@ raise_last_position(EsSlot *slot, uint64 position)
  * settled, and what remains open?  Raises no error.
  */
 void
-es_wake_end_commit(EsCommitEnd end, int64 last_position)
+es_wake_end_commit(EsTransactionEnd end, int64 last_position)
 {
 	EsSlot	   *slot = committing_in;
 

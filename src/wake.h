@@ -12,6 +12,8 @@
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 
+#include "eventstore.h"
+
 typedef enum EsWorkerState
 {
 	ES_WORKER_NONE,
@@ -55,14 +57,6 @@ typedef enum EsOutage
 
 #define ES_OUTAGES (ES_OUT_OF_WORKERS + 1)
 
-/* How did a transaction end that was about to commit? */
-typedef enum EsCommitEnd
-{
-	ES_COMMITTED,
-	ES_PREPARED,
-	ES_ABORTED
-} EsCommitEnd;
-
 /* What one can be seen to wait for. */
 typedef enum EsWaitEvent
 {
@@ -88,7 +82,7 @@ extern bool es_slots_may_tell(EsOutage outage);
 /* ---- wake.c ---- */
 
 extern bool es_wake_begin_commit(void);
-extern void es_wake_end_commit(EsCommitEnd end, int64 last_position);
+extern void es_wake_end_commit(EsTransactionEnd end, int64 last_position);
 extern bool es_wake_request_look(void);
 extern void es_wake_request_watch(void);
 extern ConditionVariable *es_wake_find_waiters(void);
