@@ -41,6 +41,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
+  skip_before
   new_store
   has_wait_points
   private_installation
@@ -90,6 +91,23 @@ my $event_line_quoted = $event_line =~ s/'/''/gr;
 =head1 SERVERS
 
 =over
+
+=item skip_before(major, feature)
+
+Skip the test file where PostgreSQL is too old for what it tests.
+
+=cut
+
+sub skip_before
+{
+	my ($major, $feature) = @_;
+
+	plan skip_all => "no $feature before PostgreSQL $major"
+	  if (`pg_config --version` =~ /(\d+)/)[0] < $major;
+	return;
+}
+
+=pod
 
 =item new_store(name, streaming => level, conf => text, install_path => path, by_hand => boolean)
 
