@@ -144,7 +144,7 @@ check_samples($publisher, $sampler);
 check_events($publisher, $expected);
 is_deeply([ stored($replica) ], [ stored($publisher) ], 'the replica has all events');
 my $proofs = q{
-TABLE eventstore.watermark;
+SELECT settled_position, events FROM eventstore.watermark;
 SELECT * FROM eventstore.digests ORDER BY up_to_position};
 is($replica->safe_psql('postgres', $proofs), $publisher->safe_psql('postgres', $proofs),
 	'it has the watermark and the digests');
