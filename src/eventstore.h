@@ -543,7 +543,7 @@ extern void es_books_close(EsBooks *books);
 extern int	es_books_run(EsStatement *statement, Datum *arguments, const char *nulls);
 extern Datum es_books_get(int row, int column, bool *isnull);
 
-/* ---- fetch.c ---- */
+/* ---- delivery.c ---- */
 
 /* A call of fetch_events(), and the partition that it has taken. */
 typedef struct EsFetch
@@ -569,7 +569,8 @@ typedef struct EsFetch
 	int			nrows;			/* handed out */
 } EsFetch;
 
-extern void es_fetch_hand_out(EsFetch *fetch, HeapTuple row, int attempt);
+extern void es_delivery_add(EsFetch *fetch, HeapTuple row, int attempt);
+extern int64 es_delivery_position(EsFetch *fetch, HeapTuple row);
 
 /* ---- retries.c ---- */
 

@@ -46,9 +46,6 @@
 
 PG_FUNCTION_INFO_V1(eventstore_fetch_events);
 
-/* partition and attempt */
-#define NATTS_IN_FRONT 2
-
 #define MAX_PARTITIONS 1024
 
 /* ---- statements ---- */
@@ -322,32 +319,11 @@ leave(EsFetch *fetch)
 }
 
 /*
- * Return a row.
- */
-void
-es_fetch_hand_out(EsFetch *fetch, HeapTuple row, int attempt)
-{
-	TupleDesc	descriptor = RelationGetDescr(fetch->events);
-	int			natts = NATTS_IN_FRONT + descriptor->natts;
-	Datum	   *values = palloc(natts * sizeof(Datum));
-	bool	   *isnull = palloc0(natts * sizeof(bool));
-
-	values[0] = Int32GetDatum(fetch->selection.partition);
-	values[1] = Int32GetDatum(attempt);
-	heap_deform_tuple(row, descriptor, values + NATTS_IN_FRONT, isnull + NATTS_IN_FRONT);
-	tuplestore_putvalues(fetch->result, fetch->result_descriptor, values, isnull);
-	fetch->nrows++;
-
-	pfree(values);
-	pfree(isnull);
-}
-
-/*
  * Park the first event behind the checkpoint: it was handed out too many
  * times without an answer.
  */
 static void
-park_first(EsFetch *fetch, int64 position)
+park_first_behind_checkpoint(EsFetch *fetch, int64 position)
 {
 	Datum		arguments[] = {
 		fetch->subscription_id, Int32GetDatum(fetch->selection.partition),
@@ -357,12 +333,6 @@ park_first(EsFetch *fetch, int64 position)
 	(void) es_books_run(&park_event, arguments, NULL);
 	fetch->checkpoint = position;
 	fetch->attempts = 0;
-}
-
-static int64
-position_of(EsFetch *fetch, HeapTuple row)
-{
-	return es_event_position(row, RelationGetDescr(fetch->events));
 }
 
 /*
@@ -375,13 +345,13 @@ begin_batch(EsFetch *fetch, EsPartitionScan *scan, int *limit)
 	HeapTuple	row;
 
 	while ((row = es_partition_scan_next(scan)) != NULL &&
-		   position_of(fetch, row) <= fetch->tried_to &&
+		   es_delivery_position(fetch, row) <= fetch->tried_to &&
 		   fetch->attempts >= fetch->max_attempts)
-		park_first(fetch, position_of(fetch, row));
+		park_first_behind_checkpoint(fetch, es_delivery_position(fetch, row));
 	if (row == NULL)
 		return NULL;
 
-	if (position_of(fetch, row) <= fetch->tried_to)
+	if (es_delivery_position(fetch, row) <= fetch->tried_to)
 		*limit = 1;
 	else
 		fetch->attempts = 0;
@@ -403,8 +373,8 @@ hand_out_new(EsFetch *fetch)
 
 	while (row != NULL)
 	{
-		es_fetch_hand_out(fetch, row, nfetched == 0 ? fetch->attempts : 1);
-		fetch->fetched_to = position_of(fetch, row);
+		es_delivery_add(fetch, row, nfetched == 0 ? fetch->attempts : 1);
+		fetch->fetched_to = es_delivery_position(fetch, row);
 		row = ++nfetched < limit ? es_partition_scan_next(scan) : NULL;
 	}
 	fetch->scanned_to = es_partition_scan_reached(scan);

@@ -144,18 +144,12 @@ typedef struct RetryBatch
 	int			limit;
 } RetryBatch;
 
-static int64
-position_of(EsFetch *fetch, HeapTuple row)
-{
-	return es_event_position(row, RelationGetDescr(fetch->events));
-}
-
 static void
 add_retry(RetryBatch *batch, HeapTuple row, int attempt)
 {
 	Retry	   *retry = &batch->retries[batch->nretries++];
 
-	retry->position = position_of(batch->fetch, row);
+	retry->position = es_delivery_position(batch->fetch, row);
 	retry->attempt = attempt;
 	retry->row = row;
 }
@@ -208,7 +202,7 @@ collect_events(EsFetch *fetch, const EsWaitingStream *stream, int64 upper,
 
 		if (!entry->is_seen)
 			continue;
-		position = position_of(fetch, &entry->row);
+		position = es_delivery_position(fetch, &entry->row);
 		if (position > upper)
 			break;
 		if (position >= stream->position &&
@@ -239,7 +233,7 @@ save(EsFetch *fetch, EsWaitingStream *stream, int64 delivered_to)
  * without an answer.
  */
 static void
-park_first(EsFetch *fetch, EsWaitingStream *stream, int64 position)
+park_first_of_stream(EsFetch *fetch, EsWaitingStream *stream, int64 position)
 {
 	stream->position = position;
 	save(fetch, stream, 0);
@@ -276,10 +270,10 @@ deliver(RetryBatch *batch, EsWaitingStream *stream, HeapTuple *rows, int nrows)
 	if (counts)
 		stream->attempts++;
 	stream->is_suspect = false;
-	stream->position = position_of(batch->fetch, rows[0]);
+	stream->position = es_delivery_position(batch->fetch, rows[0]);
 	stream->version = es_event_bigint(rows[0], RelationGetDescr(batch->fetch->events),
 									  Anum_es_events_version);
-	save(batch->fetch, stream, position_of(batch->fetch, rows[nrows - 1]));
+	save(batch->fetch, stream, es_delivery_position(batch->fetch, rows[nrows - 1]));
 	for (int i = 0; i < nrows; i++)
 		add_retry(batch, rows[i], i == 0 && counts ? stream->attempts : 1);
 }
@@ -314,7 +308,7 @@ add_stream(RetryBatch *batch, EsWaitingStream *stream)
 		nrows = collect_events(fetch, stream, upper, rows, stream->is_suspect ? 1 : limit);
 		if (nrows > 0 && stream->attempts >= fetch->max_attempts &&
 			(has_failed || (stream->failed_position == 0 && stream->is_suspect)))
-			park_first(fetch, stream, position_of(fetch, rows[0]));
+			park_first_of_stream(fetch, stream, es_delivery_position(fetch, rows[0]));
 		else if (nrows > 0)
 		{
 			deliver(batch, stream, rows, nrows);
@@ -464,7 +458,7 @@ hand_out_batch(RetryBatch *batch)
 {
 	qsort(batch->retries, batch->nretries, sizeof(Retry), compare_retries);
 	for (int i = 0; i < batch->nretries; i++)
-		es_fetch_hand_out(batch->fetch, batch->retries[i].row, batch->retries[i].attempt);
+		es_delivery_add(batch->fetch, batch->retries[i].row, batch->retries[i].attempt);
 }
 
 /*
