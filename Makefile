@@ -4,6 +4,14 @@
 #	make installcheck			test against a running server, with wal_level = logical
 #	make WAIT_POINTS=yes ...	with wait points, for the race tests
 #
+# For who works on it:
+#
+#	make quick					build, run regression tests and specs, on a kept cluster
+#	make one T=append			... one of them, or several
+#	make psql					psql to that cluster
+#	make indent					indent the C sources
+#	make check-style			what ./check looks at in the sources
+#
 # ./check does all of it, from nothing.
 
 EXTENSION = eventstore
@@ -34,4 +42,23 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h)
+# With and without wait points, all is built anew.
+FLAVOUR = src/.with-wait-points-$(or $(WAIT_POINTS),no)
+$(FLAVOUR):
+	rm -f src/.with-wait-points-*
+	touch $@
+EXTRA_CLEAN = src/.with-wait-points-*
+
+$(OBJS): $(FLAVOUR) $(wildcard src/*.h)
+
+.PHONY: quick one psql indent check-style
+quick:
+	tools/quick
+one:
+	tools/quick $(T)
+psql:
+	tools/quick --psql
+indent:
+	tools/indent
+check-style:
+	./check sources
