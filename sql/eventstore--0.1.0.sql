@@ -397,6 +397,20 @@ AS 'MODULE_PATHNAME', 'eventstore_read_event';
 COMMENT ON FUNCTION eventstore.read_event(uuid) IS
 	'the event with this id, if it is stored';
 
+CREATE FUNCTION eventstore.event_json(event eventstore.events)
+RETURNS json
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'eventstore_event_json';
+COMMENT ON FUNCTION eventstore.event_json(eventstore.events) IS
+	'an event as the output plugin writes it in its format json, byte for byte';
+
+CREATE FUNCTION eventstore.event_cloudevent(event eventstore.events, source text DEFAULT NULL)
+RETURNS json
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'eventstore_event_cloudevent';
+COMMENT ON FUNCTION eventstore.event_cloudevent(eventstore.events, text) IS
+	'an event as the output plugin writes it in its format cloudevents, byte for byte';
+
 CREATE FUNCTION eventstore.stream_version(stream_id text)
 RETURNS bigint
 LANGUAGE c STABLE PARALLEL RESTRICTED
@@ -2236,6 +2250,8 @@ BEGIN
 		eventstore.read_category(text, bigint, bigint),
 		eventstore.read_visible(bigint, bigint),
 		eventstore.read_event(uuid),
+		eventstore.event_json(eventstore.events),
+		eventstore.event_cloudevent(eventstore.events, text),
 		eventstore.stream_version(text),
 		eventstore.settled_position(bigint),
 		eventstore.event_digest(eventstore.events),

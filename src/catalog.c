@@ -164,13 +164,11 @@ is_plain_heap(Relation table)
 }
 
 /*
- * Does the table begin with these columns?
+ * Does a row begin with these columns?
  */
 static bool
-begins_with_columns(Relation table, const EsColumn *columns, int ncolumns)
+begins_with_columns(TupleDesc desc, const EsColumn *columns, int ncolumns)
 {
-	TupleDesc	desc = RelationGetDescr(table);
-
 	if (desc->natts < ncolumns)
 		return false;
 	for (int i = 0; i < ncolumns; i++)
@@ -185,6 +183,16 @@ begins_with_columns(Relation table, const EsColumn *columns, int ncolumns)
 }
 
 /*
+ * Are the columns of an event where they are read?  Further ones behind them do
+ * no harm.
+ */
+bool
+es_catalog_has_event_columns(TupleDesc desc)
+{
+	return begins_with_columns(desc, events_columns, Natts_es_events);
+}
+
+/*
  * Does the table have these columns, and none behind them but dropped ones?
  */
 static bool
@@ -192,7 +200,7 @@ has_columns(Relation table, const EsColumn *columns, int ncolumns)
 {
 	TupleDesc	desc = RelationGetDescr(table);
 
-	if (!begins_with_columns(table, columns, ncolumns))
+	if (!begins_with_columns(desc, columns, ncolumns))
 		return false;
 	for (int i = ncolumns; i < desc->natts; i++)
 	{
@@ -567,38 +575,4 @@ es_catalog_open_events_for_verification(void)
 	if (!is_plain_heap(events))
 		check_table(events, events_columns, Natts_es_events);
 	return events;
-}
-
-/*
- * For logical decoding, which sees the past under a historic snapshot and
- * can't ask es_catalog_get(): was this relation the events table?
- */
-bool
-es_catalog_was_events(Relation relation)
-{
-	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
-	bool		was_events;
-
-	if (schema == NULL)
-		return false;
-	was_events = strcmp(schema, ES_SCHEMA) == 0 &&
-		strcmp(RelationGetRelationName(relation), ES_EVENTS) == 0;
-	pfree(schema);
-	return was_events;
-}
-
-/*
- * For logical decoding: were the columns where they are read?  Further ones
- * behind them do no harm.
- */
-void
-es_catalog_check_past_columns(Relation events)
-{
-	if (!begins_with_columns(events, events_columns, Natts_es_events))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("the columns of \"%s.%s\" were altered when this event was inserted",
-						ES_SCHEMA, ES_EVENTS),
-				 errdetail("The event store decodes events by the table's original definition."),
-				 errhint("Move the slot past this event with pg_replication_slot_advance(), or drop the slot.")));
 }

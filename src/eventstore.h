@@ -114,8 +114,7 @@ extern Relation es_catalog_open_events(void);
 extern Relation es_catalog_open_events_for_reading(void);
 extern Relation es_catalog_open_index(EsIndexKind kind);
 extern Relation es_catalog_open_events_for_verification(void);
-extern bool es_catalog_was_events(Relation relation);
-extern void es_catalog_check_past_columns(Relation events);
+extern bool es_catalog_has_event_columns(TupleDesc desc);
 
 /* ---- rights.c ---- */
 

@@ -97,9 +97,6 @@ begin_member(EsJsonWriter *writer, const char *name)
 	writer->separator = ',';
 }
 
-/*
- * Begin an object.  It must get a member.
- */
 void
 es_json_writer_begin(EsJsonWriter *writer, StringInfo out)
 {
@@ -110,6 +107,8 @@ es_json_writer_begin(EsJsonWriter *writer, StringInfo out)
 void
 es_json_writer_end(EsJsonWriter *writer)
 {
+	if (writer->separator == '{')
+		append_char(writer->out, '{');
 	append_char(writer->out, '}');
 }
 

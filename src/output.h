@@ -17,6 +17,11 @@
 
 #include "eventstore.h"
 
+/* ---- past_events.c ---- */
+
+extern bool es_past_events_has_name(Relation relation);
+extern void es_past_events_check_columns(Relation events);
+
 /* ---- output_options.c ---- */
 
 typedef enum EsOutputFormat
@@ -38,6 +43,11 @@ typedef struct EsOutputOptions
 } EsOutputOptions;
 
 extern void es_output_options_parse(EsOutputOptions *options, List *given);
+
+/* ---- event_source.c ---- */
+
+extern const char *es_event_source_fault(const char *value);
+extern const char *es_event_source_default(void);
 
 /* ---- event_format.c ---- */
 

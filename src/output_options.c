@@ -16,13 +16,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "commands/dbcommands.h"
-#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "output.h"
 
@@ -109,85 +105,14 @@ parse_origin(const OutputOption *option, const char *value, void *target)
 		refuse_value(option, value, "Events can't be selected by the name of their origin.");
 }
 
-/*
- * The source of CloudEvents
- */
-
-static bool
-is_unreserved(unsigned char c)
-{
-	return !IS_HIGHBIT_SET(c) && (isalnum(c) || (c != '\0' && strchr("-._~", c)));
-}
-
-/*
- * Does a URI reference consist of such characters (RFC 3986, section 2)?
- */
-static bool
-has_uri_characters(const char *value)
-{
-	for (const char *p = value; *p != '\0'; p++)
-	{
-		if (*p == '%')
-		{
-			if (!isxdigit((unsigned char) p[1]) || !isxdigit((unsigned char) p[2]))
-				return false;
-			p += 2;
-		}
-		else if (!is_unreserved(*p) && !strchr(":/?#[]@!$&'()*+,;=", *p))
-			return false;
-	}
-	return true;
-}
-
 static void
 parse_source(const OutputOption *option, const char *value, void *target)
 {
-	if (*value == '\0')
-		refuse_value(option, value, "The source of a CloudEvent is not empty.");
-	if (!has_uri_characters(value))
-		refuse_value(option, value,
-					 "It has a character that is not part of a URI unless it is percent-encoded.");
+	const char *fault = es_event_source_fault(value);
+
+	if (fault != NULL)
+		refuse_value(option, value, fault);
 	*(const char **) target = pstrdup(value);
-}
-
-/*
- * The name of this database.  A walsender that starts to stream is not in a
- * transaction.
- */
-static char *
-database_name(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool		is_outside = !IsTransactionState();
-	char	   *name;
-
-	if (is_outside)
-		StartTransactionCommand();
-	name = MemoryContextStrdup(context, get_database_name(MyDatabaseId));
-	if (is_outside)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return name;
-}
-
-/*
- * "/eventstore/", and the name of the database, percent-encoded.
- */
-static const char *
-default_source(void)
-{
-	StringInfoData source;
-
-	initStringInfo(&source);
-	appendStringInfoString(&source, "/eventstore/");
-	for (const char *p = database_name(); *p != '\0'; p++)
-	{
-		if (is_unreserved(*p))
-			appendStringInfoChar(&source, *p);
-		else
-			appendStringInfo(&source, "%%%02X", (unsigned char) *p);
-	}
-	return source.data;
 }
 
 /*
@@ -368,5 +293,5 @@ es_output_options_parse(EsOutputOptions *options, List *given)
 		parse_option(options, option, element);
 	}
 	if (options->format == ES_FORMAT_CLOUDEVENTS && options->source == NULL)
-		options->source = default_source();
+		options->source = es_event_source_default();
 }

@@ -90,9 +90,9 @@ is_events(Relation relation)
 	if (strcmp(RelationGetRelationName(relation), ES_EVENTS) != 0)
 		return false;
 
-	verdict = es_catalog_was_events(relation);
+	verdict = es_past_events_has_name(relation);
 	if (verdict)
-		es_catalog_check_past_columns(relation);
+		es_past_events_check_columns(relation);
 	judged_to_be_events = verdict;
 	judged_relation = RelationGetRelid(relation);
 	return verdict;

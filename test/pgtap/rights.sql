@@ -59,6 +59,7 @@ SELECT set_eq(
 			 ('function read_all', 'EXECUTE'), ('function read_all_backwards', 'EXECUTE'),
 			 ('function read_category', 'EXECUTE'), ('function read_visible', 'EXECUTE'),
 			 ('function read_event', 'EXECUTE'),
+			 ('function event_json', 'EXECUTE'), ('function event_cloudevent', 'EXECUTE'),
 			 ('function stream_version', 'EXECUTE'), ('function settled_position', 'EXECUTE'),
 			 ('function wait_for_events', 'EXECUTE'), ('function event_digest', 'EXECUTE'),
 			 ('function current_digest', 'EXECUTE'), ('function broken_digests', 'EXECUTE'),
