@@ -3,9 +3,14 @@
 //     node hand_over.mjs SLOT FILE [URI]
 //
 // writes each event to FILE, one JSON document a line, until it is told to stop
-// by SIGTERM or SIGINT.  Started again, it goes on where it was.  Without URI,
-// the connection is described by PGHOST, PGDATABASE and so on.  The role needs
-// REPLICATION and eventstore.grant_reader().
+// by SIGTERM or SIGINT.  History and what follows come in the same form, written
+// by the server and never parsed here: event_json() is what the slot sends.
+// Started again, it goes on where it was.  Without URI, the connection is
+// described by PGHOST, PGDATABASE and so on.  The role needs REPLICATION and
+// eventstore.grant_reader().
+//
+// Every byte is kept but line breaks.  JSON has them between its tokens only, as
+// white space (in a string they are written \n), so each becomes a space.
 //
 // How no event is missed and none comes twice:
 //
@@ -18,6 +23,11 @@
 //    are safe in the file.  After a crash the server sends again what was not
 //    confirmed, so events that are in the file already are dropped by their
 //    ids.
+//
+// If it is cut off before all of history is in the file, the snapshot is gone,
+// and the slot is dropped and created again.  That the slot is this program's
+// own is known from a note in the file, made before the slot; any other slot of
+// that name is left alone, and the program ends.
 //
 // The slot sends events in the order of their commits.  That is the order of
 // the versions in each stream, but positions go up and down: the highest
@@ -32,44 +42,74 @@ import replication from 'pg-logical-replication';
 
 const PLUGIN = 'eventstore';
 const PAGE = 1000;
-const HISTORY_ENDS = 'ends';
+const NO_SLOT = '{"history":"has no slot"}';
+const HISTORY_ENDS = '{"history":"ends"}';
+
+// What messages begin with.  Columns come in the order of the table.
+const EVENT = /^\{"global_position":\d+,"version":\d+,"created_at":"[^"]+","event_id":"([^"]+)"/;
+const TRANSACTION = '{"transaction":';
+const COMMIT = '{"transaction":"commit"';
+const BEGINNING = 200; // bytes that suffice for these
 
 let stopping = false;
 
+function beginning(message) {
+  return message.toString('latin1', 0, BEGINNING);
+}
+
 // ---- where the events go ----
+
+function replaceByte(buffer, byte, other) {
+  for (let at = buffer.indexOf(byte); at >= 0; at = buffer.indexOf(byte, at + 1)) buffer[at] = other;
+}
 
 // It remembers all ids.  In a database this is a unique key on the event id and
 // INSERT ... ON CONFLICT DO NOTHING; it has to reach back only to the last
 // transaction that was confirmed.
 class Sink {
   ids = new Set();
+  hasSlot = false; // is a slot of that name this program's?
   hasHistory = false;
 
-  constructor(path) {
+  constructor(path, slot) {
     this.file = fs.openSync(path, 'a+');
-    const text = fs.readFileSync(path, 'utf8');
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-    fs.ftruncateSync(this.file, Buffer.byteLength(whole)); // what a crash cut off
-    for (const line of whole.split('\n').filter(Boolean)) this.remember(JSON.parse(line));
+    this.historyBegins = `{"history":"begins","slot":"${slot}"}`;
+    this.recover(fs.readFileSync(path));
   }
 
-  remember(entry) {
-    if (entry.history === HISTORY_ENDS) this.hasHistory = true;
-    else this.ids.add(entry.event_id);
+  recover(content) {
+    let start = 0;
+    for (let end; (end = content.indexOf('\n', start)) >= 0; start = end + 1)
+      this.remember(content.subarray(start, end));
+    fs.ftruncateSync(this.file, start); // what a crash cut off
   }
 
-  write(entry) {
-    fs.writeSync(this.file, `${JSON.stringify(entry)}\n`);
-    this.remember(entry);
+  remember(line) {
+    const start = beginning(line);
+    const event = EVENT.exec(start);
+
+    if (event) this.ids.add(event[1]);
+    else if (start === this.historyBegins) this.hasSlot = true;
+    else if (start === NO_SLOT) this.hasSlot = false;
+    else if (start === HISTORY_ENDS) this.hasHistory = true;
+    else throw new Error(`the file is not of this program and slot: ${start}`);
+  }
+
+  write(line) {
+    fs.writeFileSync(this.file, Buffer.concat([line, Buffer.from('\n')]));
+    this.remember(line);
+  }
+
+  note(line) {
+    this.write(Buffer.from(line));
+    this.save();
   }
 
   handle(event) {
-    if (!this.ids.has(event.event_id)) this.write(event);
-  }
-
-  endHistory() {
-    this.write({ history: HISTORY_ENDS });
-    this.save();
+    if (this.ids.has(EVENT.exec(beginning(event))[1])) return;
+    replaceByte(event, 0x0a, 0x20);
+    replaceByte(event, 0x0d, 0x20);
+    this.write(event);
   }
 
   save() {
@@ -79,10 +119,35 @@ class Sink {
 
 // ---- history ----
 
-// Drop what a hand-over has left that did not come to its end.
-async function dropSlot(client, slot) {
-  await client.query(`SELECT pg_drop_replication_slot(slot_name)
-    FROM pg_replication_slots WHERE slot_name = $1`, [slot]);
+// Is there a slot of this name?  If so, it has to be this program's.
+async function checkSlot(client, slot, sink) {
+  const { rows: [found] } = await client.query(`SELECT active_pid,
+      plugin = $1 AND database = current_database() AND NOT temporary AS could_be_ours
+    FROM pg_replication_slots WHERE slot_name = $2`, [PLUGIN, slot]);
+
+  if (found && (!sink.hasSlot || !found.could_be_ours))
+    throw new Error(`slot "${slot}" is there already, and was not created by this program:`
+      + ' drop it if it is of no use any more, or choose another name');
+  if (found?.active_pid)
+    throw new Error(`slot "${slot}" is in use by process ${found.active_pid}`);
+  return found !== undefined;
+}
+
+// Create the slot, in the place of one that has come to nothing; returns the
+// name of its snapshot, which lives until the next command on this connection.
+async function createSlot(client, creator, slot, sink) {
+  if (await checkSlot(client, slot, sink))
+    await client.query('SELECT pg_drop_replication_slot($1)', [slot]);
+  sink.note(sink.historyBegins);
+  try {
+    const { rows: [created] } = await creator.query(
+      `CREATE_REPLICATION_SLOT "${slot}" LOGICAL ${PLUGIN} (SNAPSHOT 'export')`);
+    return created.snapshot_name;
+  } catch (error) {
+    // refused by the server: the slot may be another's
+    if (error instanceof pg.DatabaseError) sink.note(NO_SLOT);
+    throw error;
+  }
 }
 
 // Read all that the snapshot sees, page by page, in one transaction.
@@ -90,27 +155,22 @@ async function readPages(client, snapshot, sink) {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   await client.query(`SET TRANSACTION SNAPSHOT '${snapshot}'`);
   for (let position = '0'; position !== undefined && !stopping;) {
-    const { rows } = await client.query(`SELECT global_position, row_to_json(e) AS event
+    const { rows } = await client.query(`SELECT e.global_position, eventstore.event_json(e)::text AS event
       FROM eventstore.read_visible($1, $2) e`, [position, PAGE]);
-    for (const { event } of rows) sink.handle(event);
+    for (const { event } of rows) sink.handle(Buffer.from(event));
     position = rows.at(-1)?.global_position;
   }
   await client.query('COMMIT');
 }
 
-// The snapshot lives until the next command on the connection that created the
-// slot.
 async function readHistory(config, slot, sink) {
   const client = new pg.Client(config);
   const creator = new pg.Client({ ...config, replication: 'database' });
 
   await client.connect();
   await creator.connect();
-  await dropSlot(client, slot);
-  const { rows: [created] } = await creator.query(
-    `CREATE_REPLICATION_SLOT "${slot}" LOGICAL ${PLUGIN} (SNAPSHOT 'export')`);
-  await readPages(client, created.snapshot_name, sink);
-  if (!stopping) sink.endHistory();
+  await readPages(client, await createSlot(client, creator, slot, sink), sink);
+  if (!stopping) sink.note(HISTORY_ENDS);
   await creator.end();
   await client.end();
 }
@@ -122,8 +182,13 @@ const plugin = {
   name: PLUGIN,
   start: (client, slot, lsn) =>
     client.query(`START_REPLICATION SLOT "${slot}" LOGICAL ${lsn} (transactions 'on')`),
-  parse: (buffer) => JSON.parse(buffer.toString()),
+  parse: (buffer) => buffer,
 };
+
+// Where the transaction of a message ends.
+function endOf(message) {
+  return /"end_lsn":"([^"]+)"/.exec(beginning(message))[1];
+}
 
 // The service confirms the byte after the LSN that it is given.
 function byteBefore(lsn) {
@@ -142,12 +207,14 @@ async function follow(config, slot, sink) {
     { acknowledge: { auto: false, timeoutSeconds: 0 } });
   const confirm = (lsn) => service.acknowledge(byteBefore(lsn));
 
-  service.on('data', (lsn, entry) => {
-    if (entry.transaction === undefined) {
-      sink.handle(entry);
-    } else if (entry.transaction === 'commit') {
+  service.on('data', (lsn, message) => {
+    const start = beginning(message);
+
+    if (!start.startsWith(TRANSACTION)) {
+      sink.handle(message);
+    } else if (start.startsWith(COMMIT)) {
       sink.save();
-      confirm(entry.end_lsn);
+      confirm(endOf(message));
     }
   });
   service.on('heartbeat', (lsn) => {
@@ -187,7 +254,7 @@ process.on('SIGINT', stop);
 process.on('unhandledRejection', fail);
 
 const config = uri ? { connectionString: uri } : {};
-const sink = new Sink(path);
+const sink = new Sink(path, slot);
 
 if (!sink.hasHistory) await readHistory(config, slot, sink);
 if (!stopping) await follow(config, slot, sink);

@@ -4,10 +4,15 @@
     hand_over.py SLOT FILE [CONNECTION]
 
 writes each event to FILE, one JSON document a line, until it is told to stop
-by SIGTERM or SIGINT.  When the server goes away, it is waited for.  Started
-again, the program goes on where it was.  CONNECTION is a connection string or
-URI; what it leaves out comes from PGHOST, PGDATABASE and so on.  The role needs
-REPLICATION and eventstore.grant_reader().
+by SIGTERM or SIGINT.  History and what follows come in the same form, written by
+the server and never parsed here: event_json() is what the slot sends.  When the
+server goes away, it is waited for.  Started again, the program goes on where it
+was.  CONNECTION is a connection string or URI; what it leaves out comes from
+PGHOST, PGDATABASE and so on.  The role needs REPLICATION and
+eventstore.grant_reader().
+
+Every byte is kept but line breaks.  JSON has them between its tokens only, as
+white space (in a string they are written \\n), so each becomes a space.
 
 How no event is missed and none comes twice:
 
@@ -19,13 +24,18 @@ How no event is missed and none comes twice:
    are safe in the file.  After a crash the server sends again what was not
    confirmed, so events that are in the file already are dropped by their ids.
 
+If it is cut off before all of history is in the file, the snapshot is gone, and
+the slot is dropped and created again.  That the slot is this program's own is
+known from a note in the file, made before the slot; any other slot of that name
+is left alone, and the program ends.
+
 The slot sends events in the order of their commits.  That is the order of the
 versions in each stream, but positions go up and down: the highest position
 that was seen tells nothing about what was seen, and must not be used to drop
 anything.
 """
-import json
 import os
+import re
 import select
 import signal
 import sys
@@ -38,6 +48,11 @@ from psycopg2.extras import LogicalReplicationConnection
 PLUGIN = "eventstore"
 OPTIONS = {"transactions": "on"}  # messages at the end of transactions, too
 PAGE = 1000
+# What messages begin with.  Columns come in the order of the table.
+EVENT = re.compile(rb'\{"global_position":\d+,"version":\d+,"created_at":"[^"]+","event_id":"([^"]+)"')
+TRANSACTION = b'{"transaction":'
+COMMIT = b'{"transaction":"commit"'
+SPACES_FOR_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 PATIENCE = 1  # seconds between attempts to connect
 
 stopping = False
@@ -48,6 +63,10 @@ def stop(signal_number, frame):
     stopping = True
 
 
+class Refused(Exception):
+    """Something is not as it must be, and trying again would not help."""
+
+
 class Sink:
     """Where the events go.
 
@@ -56,11 +75,14 @@ class Sink:
     transaction that was confirmed.
     """
 
-    HISTORY_ENDS = {"history": "ends"}
+    NO_SLOT = b'{"history":"has no slot"}'
+    HISTORY_ENDS = b'{"history":"ends"}'
 
-    def __init__(self, path):
+    def __init__(self, path, slot):
         self.file = open(path, "a+b")
+        self.history_begins = b'{"history":"begins","slot":"%s"}' % slot.encode()
         self.ids = set()
+        self.has_slot = False  # is a slot of that name this program's?
         self.has_history = False
         self.recover()
 
@@ -71,23 +93,31 @@ class Sink:
             if not line.endswith(b"\n"):
                 break  # cut off by a crash
             end += len(line)
-            entry = json.loads(line)
-            self.has_history |= entry == self.HISTORY_ENDS
-            self.ids.add(entry.get("event_id"))
+            self.remember(line.rstrip(b"\n"))
         self.file.truncate(end)
 
-    def write(self, entry):
-        self.file.write(json.dumps(entry).encode() + b"\n")
+    def remember(self, line):
+        event = EVENT.match(line)
+        if event:
+            self.ids.add(event[1])
+        elif line in (self.history_begins, self.NO_SLOT):
+            self.has_slot = line == self.history_begins
+        elif line == self.HISTORY_ENDS:
+            self.has_history = True
+        else:
+            raise Refused(f"{self.file.name} is not of this program and slot: {line[:100]}")
+
+    def write(self, line):
+        self.file.write(line + b"\n")
+        self.remember(line)
+
+    def note(self, line):
+        self.write(line)
+        self.save()
 
     def handle(self, event):
-        if event["event_id"] not in self.ids:
-            self.write(event)
-            self.ids.add(event["event_id"])
-
-    def end_history(self):
-        self.write(self.HISTORY_ENDS)
-        self.save()
-        self.has_history = True
+        if EVENT.match(event)[1] not in self.ids:
+            self.write(event.translate(SPACES_FOR_LINE_BREAKS))
 
     def save(self):
         self.file.flush()
@@ -117,7 +147,7 @@ def is_alive(connection):
 @contextmanager
 def connected(connection_string, **options):
     try:
-        connection = psycopg2.connect(connection_string, **options)
+        connection = psycopg2.connect(connection_string, client_encoding="UTF8", **options)
     except psycopg2.OperationalError as error:
         raise ConnectionLost(error) from error
     try:
@@ -130,21 +160,45 @@ def connected(connection_string, **options):
         connection.close()
 
 
-def create_slot(replication, slot):
-    """Create the slot; returns the name of its snapshot, which lives until the
-    next command on this connection."""
-    replication.execute(
-        f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL {PLUGIN} (SNAPSHOT \'export\')')
-    slot_name, consistent_point, snapshot, plugin = replication.fetchone()
-    return snapshot
+def check_slot(connection, slot, sink):
+    """Is there a slot of this name?  If so, it has to be this program's."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT plugin = %s AND database = current_database() AND NOT temporary, active_pid"
+            " FROM pg_replication_slots WHERE slot_name = %s", (PLUGIN, slot))
+        found = cursor.fetchone()
+    if found is None:
+        return False
+    could_be_ours, active_pid = found
+    if not sink.has_slot or not could_be_ours:
+        raise Refused(f'slot "{slot}" is there already, and was not created by this program:'
+                      " drop it if it is of no use any more, or choose another name")
+    if active_pid is not None:
+        raise Refused(f'slot "{slot}" is in use by process {active_pid}')
+    return True
 
 
 def drop_slot(connection, slot):
-    """Drop what a hand-over has left that did not come to its end."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_drop_replication_slot(slot_name)"
-            " FROM pg_replication_slots WHERE slot_name = %s", (slot,))
+        cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+
+
+def create_slot(connection, replication, slot, sink):
+    """Create the slot, in the place of one that has come to nothing; returns
+    the name of its snapshot, which lives until the next command on this
+    connection."""
+    if check_slot(connection, slot, sink):
+        drop_slot(connection, slot)
+    sink.note(sink.history_begins)
+    try:
+        replication.execute(
+            f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL {PLUGIN} (SNAPSHOT \'export\')')
+    except psycopg2.Error as error:
+        if error.pgcode:  # refused by the server: the slot may be another's
+            sink.note(sink.NO_SLOT)
+        raise
+    slot_name, consistent_point, snapshot, plugin = replication.fetchone()
+    return snapshot
 
 
 def read_history(connection, snapshot, sink):
@@ -155,27 +209,25 @@ def read_history(connection, snapshot, sink):
         position = 0
         while position is not None and not stopping:
             cursor.execute(
-                "SELECT global_position, row_to_json(e)"
+                "SELECT e.global_position, eventstore.event_json(e)::text"
                 " FROM eventstore.read_visible(%s, %s) e", (position, PAGE))
             position = None
             for position, event in cursor:
-                sink.handle(event)
+                sink.handle(event.encode())
     if not stopping:
-        sink.end_history()
+        sink.note(sink.HISTORY_ENDS)
 
 
 def follow(replication, slot, sink):
     """Handle what the slot sends, until told to stop."""
-    replication.start_replication(slot_name=slot, decode=True, options=OPTIONS)
+    replication.start_replication(slot_name=slot, decode=False, options=OPTIONS)
     while not stopping:
         message = replication.read_message()
         if message is None:
             select.select([replication], [], [], 0.5)
-            continue
-        entry = json.loads(message.payload)
-        if "transaction" not in entry:
-            sink.handle(entry)
-        elif entry["transaction"] == "commit":
+        elif not message.payload.startswith(TRANSACTION):
+            sink.handle(message.payload)
+        elif message.payload.startswith(COMMIT):
             sink.save()
             replication.send_feedback(flush_lsn=message.data_start)
     replication.send_feedback(force=True)  # else sent every ten seconds
@@ -187,8 +239,8 @@ def hand_over(connection_string, slot, sink):
         replication = creator.cursor()
         if not sink.has_history:
             with connected(connection_string) as connection:
-                drop_slot(connection, slot)
-                read_history(connection, create_slot(replication, slot), sink)
+                snapshot = create_slot(connection, replication, slot, sink)
+                read_history(connection, snapshot, sink)
         if sink.has_history:
             follow(replication, slot, sink)
 
@@ -197,7 +249,7 @@ def main(slot, path, connection_string=""):
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
-    sink = Sink(path)
+    sink = Sink(path, slot)
     while not stopping:
         try:
             hand_over(connection_string, slot, sink)
@@ -209,4 +261,7 @@ def main(slot, path, connection_string=""):
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
         sys.exit("usage: hand_over.py SLOT FILE [CONNECTION]")
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Refused as refusal:
+        sys.exit(str(refusal))
