@@ -19,6 +19,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "event_check.h"
 #include "eventstore.h"
 
 /* Expected versions below zero have one meaning: the stream must exist. */
@@ -41,26 +42,6 @@ typedef struct EventKey
 	bool		explains_itself;	/* when "read" refuses the value? */
 } EventKey;
 
-static void
-check_name(const char *what, text *name)
-{
-	int			length = VARSIZE_ANY_EXHDR(name);
-
-	if (length == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be empty", what),
-				 errdetail("A name has at least one character."),
-				 errhint("Pass a name such as \"Order-7f3a\".")));
-	if (length > ES_MAX_NAME_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				 errmsg("%s is too long", what),
-				 errdetail("It has %d bytes, and at most %d are allowed.",
-						   length, ES_MAX_NAME_LENGTH),
-				 errhint("Use a shorter name, such as a UUID or a hash of the long one.")));
-}
-
 /*
  * The stream's category when none is given: its id up to the first "-".
  */
@@ -78,46 +59,6 @@ es_append_request_derive_type(const EsAppendRequest *request)
 				 errdetail("The stream type would be what precedes the first \"-\", which is nothing."),
 				 errhint("Pass stream_type, or begin stream_id with it.")));
 	return cstring_to_text_with_len(id, dash ? dash - id : length);
-}
-
-/*
- * Checks of an event that hold for JSON and typed input alike.
- */
-static void
-check_event(const EsEvent *event)
-{
-	if (event->event_type == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("event_type is missing"),
-				 errdetail("Every event has a type."),
-				 errhint("Name what happened, such as \"OrderPlaced\".")));
-	check_name("event_type", event->event_type);
-
-	if ((event->data == NULL) == (event->binary_data == NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an event carries exactly one of data and binary_data"),
-				 event->data == NULL ?
-				 errdetail("This one carries neither.") :
-				 errdetail("This one carries both."),
-				 errhint("Use data for JSON (an empty object if there is nothing to say) and binary_data for everything else.")));
-
-	if (event->schema_version < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("schema_version must be at least 1"),
-				 errdetail("It is %d.", event->schema_version),
-				 errhint("Leave it out for the first version of an event's schema.")));
-
-	if (event->content_type != NULL)
-		check_name("content_type", event->content_type);
-
-	es_payload_check_size(event);
-	if (event->data != NULL)
-		es_payload_check("data", event->data);
-	if (event->metadata != NULL)
-		es_payload_check("metadata", event->metadata);
 }
 
 /* ---- the keys of an event object ---- */
@@ -388,7 +329,7 @@ read_event(EsEvent *event, EsJsonReader *reader)
 	es_json_reader_enter(reader);
 	while (es_json_reader_next(reader))
 		read_event_member(&parse, reader);
-	check_event(event);
+	es_event_check(event);
 }
 
 /*
@@ -516,12 +457,12 @@ read_stream_arguments(EsAppendRequest *request, FunctionCallInfo fcinfo,
 {
 	text	   *stream_id = required_text(fcinfo, 0, "stream_id");
 
-	check_name("stream_id", stream_id);
+	es_event_check_name("stream_id", stream_id);
 	request->stream_id = stream_id;
 
 	request->stream_type = optional_text(fcinfo, stream_type);
 	if (request->stream_type != NULL)
-		check_name("stream_type", request->stream_type);
+		es_event_check_name("stream_type", request->stream_type);
 
 	request->has_expected_version = !PG_ARGISNULL(expected_version);
 	if (!request->has_expected_version)
@@ -595,6 +536,6 @@ es_append_request_from_arguments(EsAppendRequest *request, FunctionCallInfo fcin
 	event->binary_data = PG_ARGISNULL(11) ? NULL : PG_GETARG_BYTEA_PP(11);
 	event->content_type = optional_text(fcinfo, 12);
 
-	check_event(event);
+	es_event_check(event);
 	settle_event_ids(request);
 }

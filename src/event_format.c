@@ -10,7 +10,9 @@
  * Format "cloudevents" is CloudEvents 1.0 in structured mode.  What has no
  * attribute there becomes an extension attribute.  These have one type for
  * good: strings for what needs 64 bits, as the specification's Integer has
- * 32, and for metadata and tags, whose JSON is then inside the string.  A
+ * 32, and for metadata and tags, whose JSON is then inside the string.  The
+ * specification keeps some characters out of attributes: in JSON they are
+ * escaped, elsewhere U+FFFD takes their place.  A
  * transaction's mark is a CloudEvent, too, with the mark of format "json" as
  * its data.
  *
@@ -112,6 +114,33 @@ write_text(EventWriter *writer, const char *name, enum EsEventsColumn column)
 }
 
 /*
+ * As an attribute of CloudEvents.
+ */
+static void
+write_attribute(EventWriter *writer, const char *name, enum EsEventsColumn column)
+{
+	struct varlena *value;
+
+	if (is_null(writer, column))
+		return;
+	value = get_varlena(writer, column);
+	es_json_writer_attribute(&writer->json, name,
+							 VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+static void
+write_json_attribute(EventWriter *writer, const char *name, enum EsEventsColumn column)
+{
+	struct varlena *value;
+
+	if (is_null(writer, column))
+		return;
+	value = get_varlena(writer, column);
+	es_json_writer_json_attribute(&writer->json, name,
+								  VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/*
  * The text is JSON: as it is.
  */
 static void
@@ -161,10 +190,10 @@ format_text_array(StringInfo out, ArrayType *array)
 }
 
 /*
- * A JSON array, or a string that holds one.
+ * A JSON array, or an attribute that holds one.
  */
 static void
-write_tags(EventWriter *writer, bool as_string)
+write_tags(EventWriter *writer, bool as_attribute)
 {
 	StringInfoData array;
 
@@ -172,8 +201,8 @@ write_tags(EventWriter *writer, bool as_string)
 		return;
 	initStringInfo(&array);
 	format_text_array(&array, DatumGetArrayTypeP(get_value(writer, Anum_es_events_tags)));
-	if (as_string)
-		es_json_writer_string(&writer->json, "tags", array.data, array.len);
+	if (as_attribute)
+		es_json_writer_json_attribute(&writer->json, "tags", array.data, array.len);
 	else
 		es_json_writer_raw(&writer->json, "tags", array.data, array.len);
 }
@@ -204,21 +233,21 @@ write_cloudevent(EventWriter *writer, const char *source)
 	es_json_writer_cstring(&writer->json, "specversion", "1.0");
 	write_uuid(writer, "id", Anum_es_events_event_id);
 	es_json_writer_cstring(&writer->json, "source", source);
-	write_text(writer, "type", Anum_es_events_event_type);
-	write_text(writer, "subject", Anum_es_events_stream_id);
+	write_attribute(writer, "type", Anum_es_events_event_type);
+	write_attribute(writer, "subject", Anum_es_events_stream_id);
 	write_time(writer, "time", Anum_es_events_created_at);
 
-	write_text(writer, "streamtype", Anum_es_events_stream_type);
+	write_attribute(writer, "streamtype", Anum_es_events_stream_type);
 	write_bigint_as_string(writer, "streamversion", Anum_es_events_version);
 	write_bigint_as_string(writer, "globalposition", Anum_es_events_global_position);
 	write_integer(writer, "schemaversion", Anum_es_events_schema_version);
 	write_uuid(writer, "correlationid", Anum_es_events_correlation_id);
 	write_uuid(writer, "causationid", Anum_es_events_causation_id);
-	write_text(writer, "metadata", Anum_es_events_metadata);
+	write_json_attribute(writer, "metadata", Anum_es_events_metadata);
 	write_tags(writer, true);
 
 	if (!is_null(writer, Anum_es_events_content_type))
-		write_text(writer, "datacontenttype", Anum_es_events_content_type);
+		write_attribute(writer, "datacontenttype", Anum_es_events_content_type);
 	else
 		es_json_writer_cstring(&writer->json, "datacontenttype",
 							   is_null(writer, Anum_es_events_binary_data) ?

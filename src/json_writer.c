@@ -4,7 +4,8 @@
  *	  Objects of JSON, written member by member to the end of a string.
  *
  * Names of members are the caller's own and need no escaping; strings are in
- * the server's encoding.  Times are in ISO 8601 and UTC, as RFC 3339 wants
+ * the server's encoding.  Attributes are the strings of CloudEvents, which have
+ * no control characters and no noncharacters of Unicode.  Times are in ISO 8601 and UTC, as RFC 3339 wants
  * them, whatever the session's settings say.
  *
  *-------------------------------------------------------------------------
@@ -12,6 +13,7 @@
 #include "postgres.h"
 
 #include "common/base64.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
@@ -87,6 +89,209 @@ es_json_append_string(StringInfo out, const char *value, int length)
 	append_char(out, '"');
 }
 
+/*
+ * Attributes
+ */
+
+/*
+ * Are the bytes from 0x80 to 0x9f the control characters of these numbers?
+ */
+static bool
+has_control_bytes(int encoding)
+{
+	switch (encoding)
+	{
+		case PG_LATIN1:
+		case PG_LATIN2:
+		case PG_LATIN3:
+		case PG_LATIN4:
+		case PG_LATIN5:
+		case PG_LATIN6:
+		case PG_LATIN7:
+		case PG_LATIN8:
+		case PG_LATIN9:
+		case PG_LATIN10:
+		case PG_ISO_8859_5:
+		case PG_ISO_8859_6:
+		case PG_ISO_8859_7:
+		case PG_ISO_8859_8:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_forbidden(pg_wchar character)
+{
+	return character < ' ' || (character >= 0x7f && character <= 0x9f) ||
+		(character >= 0xfdd0 && character <= 0xfdef) || (character & 0xfffe) == 0xfffe;
+}
+
+/*
+ * If an attribute may not have this character, returns its length, else 0.
+ * What an encoding other than UTF8 and ISO's has beyond ASCII is allowed.
+ */
+static int
+forbidden_length(const char *p, const char *end, pg_wchar *character)
+{
+	unsigned char c = *p;
+	int			encoding = GetDatabaseEncoding();
+	int			length = 1;
+
+	*character = c;
+	if (c >= 0x80 && encoding == PG_UTF8)
+	{
+		/* what begins with other bytes is allowed, or not a beginning */
+		if (c != 0xc2 && c < 0xef)
+			return 0;
+		length = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+		if (length > end - p)
+			return 0;
+		*character = utf8_to_unicode((const unsigned char *) p);
+	}
+	else if (c >= 0x80 && !has_control_bytes(encoding))
+		return 0;
+	return is_forbidden(*character) ? length : 0;
+}
+
+/*
+ * Bytes that can be copied to an attribute without a second look.
+ */
+static inline bool
+is_plain(unsigned char c)
+{
+	return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+}
+
+/*
+ * A string with U+FFFD in the place of what is forbidden.
+ */
+static void
+append_attribute(StringInfo out, const char *value, int length)
+{
+	const char *end = value + length;
+	const char *run = value;
+
+	append_char(out, '"');
+	for (const char *p = value; p < end; p++)
+	{
+		pg_wchar	character;
+		int			nbytes;
+
+		if (likely(is_plain(*p)))
+			continue;
+		nbytes = forbidden_length(p, end, &character);
+		if (nbytes == 0 && *p != '"' && *p != '\\')
+			continue;
+		appendBinaryStringInfo(out, run, p - run);
+		if (nbytes == 0)
+			append_escaped(out, *p);
+		else
+		{
+			append_literal(out, "\\ufffd");
+			p += nbytes - 1;
+		}
+		run = p + 1;
+	}
+	appendBinaryStringInfo(out, run, end - run);
+	append_char(out, '"');
+}
+
+/*
+ * An escape of JSON that is in a string itself.
+ */
+static void
+append_inner_escape(StringInfo out, pg_wchar character)
+{
+	if (character < 0x10000)
+		appendStringInfo(out, "\\\\u%04x", character);
+	else
+		appendStringInfo(out, "\\\\u%04x\\\\u%04x",
+						 0xd800 + ((character - 0x10000) >> 10),
+						 0xdc00 + ((character - 0x10000) & 0x3ff));
+}
+
+/*
+ * Append what can't be copied of a string of JSON that goes into a string.
+ * Returns how many bytes of it that is; 0: it can be copied.
+ */
+static int
+append_inner_special(StringInfo out, const char *run, const char *p, const char *end)
+{
+	pg_wchar	character;
+	int			nbytes = forbidden_length(p, end, &character);
+
+	if (nbytes == 0 && *p != '\\')
+		return 0;
+	appendBinaryStringInfo(out, run, p - run);
+	if (nbytes > 0)
+	{
+		append_inner_escape(out, character);
+		return nbytes;
+	}
+	append_literal(out, "\\\\");
+	if (p + 1 < end && (p[1] == '"' || p[1] == '\\'))
+	{
+		append_escaped(out, p[1]);
+		return 2;
+	}
+	return 1;
+}
+
+/*
+ * A string of JSON that goes into a string.  Returns where it ends.
+ */
+static const char *
+append_inner_string(StringInfo out, const char *value, const char *end)
+{
+	const char *p = value + 1;
+	const char *run = p;
+
+	append_literal(out, "\\\"");
+	while (p < end && *p != '"')
+	{
+		int			nbytes = likely(is_plain(*p)) ? 0 : append_inner_special(out, run, p, end);
+
+		if (nbytes == 0)
+			p++;
+		else
+			run = p += nbytes;
+	}
+	appendBinaryStringInfo(out, run, p - run);
+	append_literal(out, "\\\"");
+	return p + 1;
+}
+
+/*
+ * A string that holds JSON, without white space between its tokens, and with
+ * escapes in the place of what is forbidden: so it says the same.
+ */
+static void
+append_json_attribute(StringInfo out, const char *value, int length)
+{
+	const char *end = value + length;
+	const char *p = value;
+
+	append_char(out, '"');
+	while (p < end)
+	{
+		if (*p == '"')
+		{
+			p = append_inner_string(out, p, end);
+			continue;
+		}
+		if (*p != ' ' && *p != '\t' && *p != '\n' && *p != '\r')
+			append_char(out, *p);
+		p++;
+	}
+	append_char(out, '"');
+}
+
+/*
+ * Members
+ */
+
 static void
 begin_member(EsJsonWriter *writer, const char *name)
 {
@@ -118,6 +323,25 @@ es_json_writer_string(EsJsonWriter *writer, const char *name,
 {
 	begin_member(writer, name);
 	es_json_append_string(writer->out, value, length);
+}
+
+void
+es_json_writer_attribute(EsJsonWriter *writer, const char *name,
+						 const char *value, int length)
+{
+	begin_member(writer, name);
+	append_attribute(writer->out, value, length);
+}
+
+/*
+ * An attribute that holds JSON.
+ */
+void
+es_json_writer_json_attribute(EsJsonWriter *writer, const char *name,
+							  const char *value, int length)
+{
+	begin_member(writer, name);
+	append_json_attribute(writer->out, value, length);
 }
 
 void

@@ -79,6 +79,10 @@ extern void es_json_writer_begin(EsJsonWriter *writer, StringInfo out);
 extern void es_json_writer_end(EsJsonWriter *writer);
 extern void es_json_writer_string(EsJsonWriter *writer, const char *name,
 								  const char *value, int length);
+extern void es_json_writer_attribute(EsJsonWriter *writer, const char *name,
+									 const char *value, int length);
+extern void es_json_writer_json_attribute(EsJsonWriter *writer, const char *name,
+										  const char *value, int length);
 extern void es_json_writer_cstring(EsJsonWriter *writer, const char *name,
 								   const char *value);
 extern void es_json_writer_raw(EsJsonWriter *writer, const char *name,

@@ -100,6 +100,12 @@ FROM (VALUES
 	('schema_version', '2147483648')) AS v (key, value);
 SELECT pg_temp.try_event('{"event_type":"","data":1}');
 
+-- A media type goes into headers.
+SELECT pg_temp.try_event(format('{"event_type":"T","data":1,"content_type":%s}', value))
+FROM (VALUES ('"a/b\n"'), ('"\ta/b"'), ('"a/b\u007f"'), ('"a/\u00e9"'), ('"a/é"')) AS v (value);
+SELECT pg_temp.try_event('{"event_type":"T","data":1},{"event_type":"T","data":1,"content_type":"a\r"}');
+SELECT pg_temp.outcome($$SELECT eventstore.append_event('Bad-1', 'T', '1', content_type => E'a/b\nX: y')$$);
+
 -- base64
 SELECT pg_temp.try_event(format('{"event_type":"T","binary_data":%s}', value))
 FROM (VALUES ('"!"'), ('"AAH"'), ('"AAH/A"'), ('"AA-_"')) AS v (value);

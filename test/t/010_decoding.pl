@@ -172,7 +172,8 @@ query('CREATE EXTENSION eventstore', $dbname);
 create_slot('latin1', $dbname);
 query(qq{
 SET client_encoding = 'UTF8';
-SELECT eventstore.append_event('Umlaut-\xc3\xbc', 'Happened', '"\xc3\xa9"')}, $dbname);
+SELECT eventstore.append_event('Umlaut-\xc3\xbc', 'Happened\xc2\x85\xc2\x9f', '"\xc3\xa9"',
+	metadata => '"\xc2\x80\xc2\xa0"')}, $dbname);
 query(q{SELECT FROM pg_logical_emit_message(false, 'test', 'end')}, $dbname);
 my $end = query('SELECT pg_current_wal_insert_lsn()');
 
@@ -192,6 +193,8 @@ foreach my $encoding ('UTF8', 'LATIN1')
 		"a client received $encoding");
 	my $message = slurp_file($out);
 	like($message, qr{"source":"/eventstore/a%20b%2F%25"}, "$encoding: the source names the database");
+	like($message, qr/"type":"Happened\\ufffd\\ufffd"/, "$encoding: control characters are replaced");
+	like($message, qr/"metadata":"\\"\\\\u0080\xc2?\xa0\\""/, "$encoding: ... or escaped in JSON");
 	like($message, $encoding eq 'UTF8'
 		? qr/"subject":"Umlaut-\xc3\xbc".*"data":"\xc3\xa9"\}$/
 		: qr/"subject":"Umlaut-\xfc".*"data":"\xe9"\}$/, "$encoding: so is the message");
