@@ -75,6 +75,14 @@ write_bigint_as_string(EventWriter *writer, const char *name, enum EsEventsColum
 }
 
 static void
+write_bigint_as_digits(EventWriter *writer, const char *name, enum EsEventsColumn column)
+{
+	if (!is_null(writer, column))
+		es_json_writer_number_as_digits(&writer->json, name,
+										DatumGetInt64(get_value(writer, column)));
+}
+
+static void
 write_integer(EventWriter *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
@@ -240,6 +248,8 @@ write_cloudevent(EventWriter *writer, const char *source)
 	write_attribute(writer, "streamtype", Anum_es_events_stream_type);
 	write_bigint_as_string(writer, "streamversion", Anum_es_events_version);
 	write_bigint_as_string(writer, "globalposition", Anum_es_events_global_position);
+	write_bigint_as_digits(writer, "sequence", Anum_es_events_global_position);
+	write_attribute(writer, "partitionkey", Anum_es_events_stream_id);
 	write_integer(writer, "schemaversion", Anum_es_events_schema_version);
 	write_uuid(writer, "correlationid", Anum_es_events_correlation_id);
 	write_uuid(writer, "causationid", Anum_es_events_causation_id);

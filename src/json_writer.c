@@ -386,6 +386,26 @@ es_json_writer_number_as_string(EsJsonWriter *writer, const char *name,
 	append_char(writer->out, '"');
 }
 
+/*
+ * A string of 19 digits, so that strings are in the order of the numbers,
+ * which are not negative.
+ */
+void
+es_json_writer_number_as_digits(EsJsonWriter *writer, const char *name,
+								int64 value)
+{
+	static const char zeros[] = "0000000000000000000";
+	char		digits[MAXINT8LEN + 1];
+	int			length = pg_lltoa(value, digits);
+	int			missing = (int) strlen(zeros) - length;
+
+	begin_member(writer, name);
+	append_char(writer->out, '"');
+	appendBinaryStringInfo(writer->out, zeros, Max(missing, 0));
+	appendBinaryStringInfo(writer->out, digits, length);
+	append_char(writer->out, '"');
+}
+
 void
 es_json_writer_uuid(EsJsonWriter *writer, const char *name,
 					const pg_uuid_t *value)

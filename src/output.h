@@ -91,6 +91,8 @@ extern void es_json_writer_number(EsJsonWriter *writer, const char *name,
 								  int64 value);
 extern void es_json_writer_number_as_string(EsJsonWriter *writer,
 											const char *name, int64 value);
+extern void es_json_writer_number_as_digits(EsJsonWriter *writer,
+											const char *name, int64 value);
 extern void es_json_writer_uuid(EsJsonWriter *writer, const char *name,
 								const pg_uuid_t *value);
 extern void es_json_writer_time(EsJsonWriter *writer, const char *name,

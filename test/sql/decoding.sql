@@ -118,6 +118,8 @@ CREATE TABLE cloudevents AS
 SELECT count(*) AS messages,
 	   bool_and(m->>'specversion' = '1.0' AND m->>'source' = '/eventstore/' || current_database()) AS constant,
 	   bool_and(m->>'streamversion' = e.version::text) AS streamversion,
+	   bool_and(m->>'sequence' = to_char(e.global_position, 'FM0000000000000000000')) AS sequence,
+	   bool_and(m->>'partitionkey' = m->>'subject') AS partitionkey,
 	   bool_and(m->>'subject' = allowed(e.stream_id) AND m->>'streamtype' = allowed(e.stream_type)
 				AND m->>'type' = allowed(e.event_type)) AS names,
 	   bool_and((m->>'time')::timestamptz = e.created_at) AS time,
@@ -143,6 +145,7 @@ INSERT INTO eventstore.events VALUES
 	(9000000000000000005, 4, '-infinity', '00000000-0000-4000-8000-000000000025',
 	 'S-2', 'S', 'T', 1, NULL, NULL, '0', NULL, NULL, NULL, NULL);
 SELECT * FROM messages();
+SELECT message::json->>'sequence' AS sequence FROM messages('format', 'cloudevents') ORDER BY 1;
 
 SELECT slot_name, temporary, active, active_pid, retained_bytes > 0 AS retains, lag_bytes > 0 AS lags,
 	   restart_lsn < confirmed_flush_lsn AS confirmed, wal_status
