@@ -23,6 +23,7 @@
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
+#define ES_EXTENSION "eventstore"
 #define ES_SCHEMA "eventstore"
 #define ES_EVENTS "events"
 

@@ -20,6 +20,7 @@
 /* ---- past_events.c ---- */
 
 extern bool es_past_events_has_name(Relation relation);
+extern bool es_past_events_is_member(Relation relation);
 extern void es_past_events_check_columns(Relation events);
 
 /* ---- output_options.c ---- */

@@ -80,6 +80,11 @@ reset_judgement(void)
 	}
 }
 
+/*
+ * Nothing is invalidated when a table becomes a part of the extension, or is
+ * taken out of it.  So that no event is missed, the verdict on a table of our
+ * name that is no part of it is not kept.
+ */
 static bool
 is_events(Relation relation)
 {
@@ -92,7 +97,11 @@ is_events(Relation relation)
 
 	verdict = es_past_events_has_name(relation);
 	if (verdict)
+	{
+		if (!es_past_events_is_member(relation))
+			return false;
 		es_past_events_check_columns(relation);
+	}
 	judged_to_be_events = verdict;
 	judged_relation = RelationGetRelid(relation);
 	return verdict;

@@ -12,6 +12,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
 #include "utils/lsyscache.h"
 
 #include "output.h"
@@ -33,6 +36,28 @@ es_past_events_has_name(Relation relation)
 	has_name = strcmp(schema, ES_SCHEMA) == 0;
 	pfree(schema);
 	return has_name;
+}
+
+/*
+ * Was it a part of the extension?  Without the extension, or in a schema that
+ * is not the extension's, anybody may have a table of that name.
+ */
+bool
+es_past_events_is_member(Relation relation)
+{
+	Oid			extension = getExtensionOfObject(RelationRelationId,
+												 RelationGetRelid(relation));
+	char	   *name;
+	bool		is_member;
+
+	if (!OidIsValid(extension))
+		return false;
+	name = get_extension_name(extension);
+	if (name == NULL)
+		return false;
+	is_member = strcmp(name, ES_EXTENSION) == 0;
+	pfree(name);
+	return is_member;
 }
 
 /*

@@ -90,21 +90,48 @@ SELECT append('14');
 COMMIT;
 SELECT decoded();
 
+-- The extension is gone when its events are decoded, and the schema is somebody
+-- else's, with a table of that name: neither sent nor in the way.
+SELECT append('15');
+DROP EXTENSION eventstore;
+SELECT decoded();
+CREATE SCHEMA eventstore;
+CREATE TABLE eventstore.events (id int, t text);
+INSERT INTO eventstore.events VALUES (1, 'somebody else''s'), (2, 'once more');
+SELECT * FROM messages();
+SELECT * FROM messages('transactions', 'on', 'format', 'cloudevents');
+DROP TABLE eventstore.events;
+CREATE TABLE eventstore.events (LIKE elsewhere.events);
+INSERT INTO eventstore.events SELECT * FROM elsewhere.copy;
+DROP SCHEMA eventstore CASCADE;
+CREATE EXTENSION eventstore;
+SELECT append('16');
+SELECT decoded();
+-- A table that becomes a part of the extension, between events
+ALTER EXTENSION eventstore DROP TABLE eventstore.events;
+INSERT INTO eventstore.events SELECT global_position - 100, 1, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"no member"'
+	FROM eventstore.events LIMIT 1;
+ALTER EXTENSION eventstore ADD TABLE eventstore.events;
+SELECT append('17');
+SELECT decoded();
+DROP EXTENSION eventstore;
+CREATE EXTENSION eventstore;
+
 -- The table counts as what it was at the time.
 BEGIN;
-SELECT append('15');
+SELECT append('18');
 ALTER SCHEMA eventstore RENAME TO not_eventstore;
 INSERT INTO not_eventstore.events
 	SELECT nextval('not_eventstore.events_global_position_seq'), 1, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed schema"'
 	FROM not_eventstore.events LIMIT 1;
 ALTER SCHEMA not_eventstore RENAME TO eventstore;
-SELECT append('16');
+SELECT append('19');
 ALTER TABLE eventstore.events RENAME TO not_events;
 INSERT INTO eventstore.not_events
 	SELECT nextval('eventstore.events_global_position_seq'), 2, created_at, gen_random_uuid(), 'S-1', 'S', 'T', 1, NULL, NULL, '"renamed table"'
 	FROM eventstore.not_events LIMIT 1;
 ALTER TABLE eventstore.not_events RENAME TO events;
-SELECT append('17');
+SELECT append('20');
 COMMIT;
 ALTER TABLE eventstore.events RENAME TO not_events;
 SELECT decoded();
@@ -113,17 +140,17 @@ ALTER TABLE eventstore.not_events RENAME TO events;
 -- Further columns are of no account, dropped or not.
 ALTER TABLE eventstore.events ADD COLUMN further text DEFAULT 'x';
 INSERT INTO eventstore.events
-	SELECT 3001, 3, created_at, '00000000-0000-4000-8000-000000000004', 'S-1', 'S', 'T', 1, NULL, NULL, '18'
+	SELECT 3001, 3, created_at, '00000000-0000-4000-8000-000000000004', 'S-1', 'S', 'T', 1, NULL, NULL, '21'
 	FROM eventstore.events LIMIT 1;
 SELECT * FROM messages();
 SELECT decoded();
 ALTER TABLE eventstore.events DROP COLUMN further;
 SELECT eventstore.continue_positions();
-SELECT append('19');
+SELECT append('22');
 SELECT decoded();
 
 -- A column that is missing is an error, until the slot is moved past it.
-SELECT append('20');
+SELECT append('23');
 SELECT decoded();
 ALTER EXTENSION eventstore DROP VIEW eventstore.events_jsonb;
 DROP VIEW eventstore.events_jsonb;
@@ -141,13 +168,13 @@ WHERE name IN ('Logical decoding context', 'ReorderBuffer', 'event being decoded
 SELECT skip_messages();
 DROP EXTENSION eventstore;
 CREATE EXTENSION eventstore;
-SELECT append('21');
+SELECT append('24');
 SELECT decoded();
 
 -- A null where none should be is left out, and matches no filter.
 ALTER TABLE eventstore.events ALTER stream_id DROP NOT NULL, ALTER event_id DROP NOT NULL;
 INSERT INTO eventstore.events (global_position, version, created_at, stream_type, event_type, schema_version, data)
-	VALUES (4001, 1, '2025-01-01 00:00:00+00', 'S', 'T', 1, '22');
+	VALUES (4001, 1, '2025-01-01 00:00:00+00', 'S', 'T', 1, '25');
 SELECT * FROM messages();
 SELECT * FROM messages('format', 'cloudevents');
 SELECT * FROM messages('streams', 'Order-1');
