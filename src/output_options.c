@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "nodes/parsenodes.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
@@ -207,6 +208,22 @@ count_commas(const char *list)
 	return ncommas;
 }
 
+/*
+ * Some drivers send U+FFFD in the place of what they fail to encode: psycopg2
+ * does so with options beyond ASCII.  No event would have such a name.
+ */
+static void
+check_names_encoded(const OutputOption *option, const char *list)
+{
+	if (GetDatabaseEncoding() != PG_UTF8 || strstr(list, "\xef\xbf\xbd") == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", option->name, list),
+			 errdetail("It has the replacement character, U+FFFD, in the place of what the client failed to encode."),
+			 errhint("Have the driver send the characters themselves; psycopg2 does with start_replication_expert().")));
+}
+
 static void
 parse_names(const OutputOption *option, const char *value, void *target)
 {
@@ -214,6 +231,7 @@ parse_names(const OutputOption *option, const char *value, void *target)
 	EsNameSet  *set = palloc(offsetof(EsNameSet, names) +
 							 mul_size(count_commas(value) + 1, sizeof(EsName)));
 
+	check_names_encoded(option, value);
 	set->nnames = 0;
 	while (read_name(&reader, &set->names[set->nnames++]))
 		;

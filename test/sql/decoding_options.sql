@@ -68,6 +68,7 @@ SELECT message::json->>'source' AS source FROM messages('format', 'cloudevents',
 :peek, 'streams', '"a""');
 :peek, 'streams', '"a" "b"');
 :peek, 'streams', 'a"b"');
+:peek, 'stream_types', U&'Order, \FFFDrger');
 -- The slot is none the worse for them, and nothing of them is left.
 SELECT count(*) FROM messages();
 SELECT count(*) FROM pg_backend_memory_contexts

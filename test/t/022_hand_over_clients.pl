@@ -285,5 +285,40 @@ foreach my $client (sort keys %clients)
 $user->signal('TERM');
 $user->finish;
 
+#
+# Filters beyond ASCII: the two calls of psycopg2, of which one can't encode them
+#
+
+$node->safe_psql('postgres', qq{
+SELECT pg_create_logical_replication_slot('filter', 'eventstore');
+SELECT eventstore.append_event('\xc3\x84rger-1', 'Happened', '"wanted"');
+SELECT eventstore.append_event('Boss''s-1', 'Happened', '"wanted"')});
+my $call_psycopg2 = q{# -*- coding: utf-8 -*-
+import select, sys, psycopg2
+from psycopg2.extras import LogicalReplicationConnection
+connection = psycopg2.connect("", connection_factory=LogicalReplicationConnection)
+cursor = connection.cursor()
+if sys.argv[1] == "options":
+    cursor.start_replication(slot_name="filter", decode=True, options={"stream_types": "\u00c4rger"})
+else:
+    cursor.start_replication_expert(
+        """START_REPLICATION SLOT "filter" LOGICAL 0/0 ("stream_types" '\u00c4rger, Boss''s')""", decode=True)
+count = 0
+while count < 2:
+    message = cursor.read_message()
+    if message:
+        count += "wanted" in message.payload
+    else:
+        select.select([cursor], [], [], 10)
+};
+my ($script, $call_out) = ("$directory/filter.py", '');
+append_to_file($script, $call_psycopg2);
+ok(!IPC::Run::run([ $clients{python}[0], $script, 'options' ], '2>', \my $refusal, IPC::Run::timeout(30)),
+	'psycopg2: a filter that it failed to encode is refused');
+like($refusal, qr/^DETAIL:  It has the replacement character, U\+FFFD.*^HINT:  .*start_replication_expert/ms,
+	'... and what to call is said');
+ok(IPC::Run::run([ $clients{python}[0], $script, 'expert' ], '2>', \$call_out, IPC::Run::timeout(30)),
+	'psycopg2: a command as a whole has the filter') or diag($call_out);
+
 $node->stop;
 done_testing();
