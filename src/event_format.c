@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * event_format.c
- *	  The messages of the output plugin: an event, or the mark of a
- *	  transaction, as JSON.
+ *	  An event as JSON.
  *
  * Format "json" is the row: its columns by name, those that are null left
  * out, data and metadata byte for byte as they are stored.
@@ -12,9 +11,7 @@
  * good: strings for what needs 64 bits, as the specification's Integer has
  * 32, and for metadata and tags, whose JSON is then inside the string.  The
  * specification keeps some characters out of attributes: in JSON they are
- * escaped, elsewhere U+FFFD takes their place.  A
- * transaction's mark is a CloudEvent, too, with the mark of format "json" as
- * its data.
+ * escaped, elsewhere U+FFFD takes their place.
  *
  * Values are detoasted here, into the memory context of the caller, who is
  * to reset it after each message.
@@ -35,6 +32,7 @@ typedef struct EventWriter
 	EsJsonWriter json;
 	const Datum *values;
 	const bool *nulls;
+	const EsTransaction *details;	/* NULL: not wanted */
 } EventWriter;
 
 /*
@@ -166,8 +164,13 @@ write_json(EventWriter *writer, const char *name, enum EsEventsColumn column)
 static void
 write_bytea(EventWriter *writer, const char *name, enum EsEventsColumn column)
 {
-	if (!is_null(writer, column))
-		es_json_writer_base64(&writer->json, name, get_varlena(writer, column));
+	struct varlena *value;
+
+	if (is_null(writer, column))
+		return;
+	value = get_varlena(writer, column);
+	es_json_writer_base64(&writer->json, name,
+						  VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 static void
@@ -216,6 +219,33 @@ write_tags(EventWriter *writer, bool as_attribute)
 }
 
 static void
+write_details(EventWriter *writer)
+{
+	const EsTransaction *details = writer->details;
+
+	if (details == NULL)
+		return;
+	es_json_writer_number(&writer->json, "xid", details->xid);
+	es_json_writer_lsn(&writer->json, "commit_lsn", details->commit_lsn);
+	es_json_writer_time(&writer->json, "commit_time", details->commit_time);
+}
+
+/*
+ * The specification's Integer has 32 bits with a sign, an xid has none.
+ */
+static void
+write_details_as_attributes(EventWriter *writer)
+{
+	const EsTransaction *details = writer->details;
+
+	if (details == NULL)
+		return;
+	es_json_writer_number_as_string(&writer->json, "xid", details->xid);
+	es_json_writer_lsn(&writer->json, "commitlsn", details->commit_lsn);
+	es_json_writer_time(&writer->json, "committime", details->commit_time);
+}
+
+static void
 write_columns(EventWriter *writer)
 {
 	write_bigint(writer, "global_position", Anum_es_events_global_position);
@@ -233,6 +263,7 @@ write_columns(EventWriter *writer)
 	write_text(writer, "content_type", Anum_es_events_content_type);
 	write_json(writer, "metadata", Anum_es_events_metadata);
 	write_tags(writer, false);
+	write_details(writer);
 }
 
 static void
@@ -255,6 +286,7 @@ write_cloudevent(EventWriter *writer, const char *source)
 	write_uuid(writer, "causationid", Anum_es_events_causation_id);
 	write_json_attribute(writer, "metadata", Anum_es_events_metadata);
 	write_tags(writer, true);
+	write_details_as_attributes(writer);
 
 	if (!is_null(writer, Anum_es_events_content_type))
 		write_attribute(writer, "datacontenttype", Anum_es_events_content_type);
@@ -267,13 +299,15 @@ write_cloudevent(EventWriter *writer, const char *source)
 }
 
 /*
- * Append the message of an event, given as the columns of eventstore.events.
+ * Append an event, given as the columns of eventstore.events, and its
+ * transaction unless that is NULL.
  */
 void
-es_event_format_event(StringInfo out, const EsOutputOptions *options,
-					  const Datum *values, const bool *nulls)
+es_event_format(StringInfo out, const EsOutputOptions *options,
+				const Datum *values, const bool *nulls,
+				const EsTransaction *details)
 {
-	EventWriter writer = {.values = values,.nulls = nulls};
+	EventWriter writer = {.values = values,.nulls = nulls,.details = details};
 
 	es_json_writer_begin(&writer.json, out);
 	switch (options->format)
@@ -286,79 +320,4 @@ es_event_format_event(StringInfo out, const EsOutputOptions *options,
 			break;
 	}
 	es_json_writer_end(&writer.json);
-}
-
-/*
- * Transactions
- */
-
-static void
-write_lsn(EsJsonWriter *json, const char *name, XLogRecPtr lsn)
-{
-	char		value[32];
-
-	snprintf(value, sizeof(value), "%X/%X", LSN_FORMAT_ARGS(lsn));
-	es_json_writer_cstring(json, name, value);
-}
-
-static const char *
-mark_name(const EsTransactionMark *mark)
-{
-	return mark->is_commit ? "commit" : "begin";
-}
-
-static void
-format_mark(StringInfo out, const EsTransactionMark *mark)
-{
-	EsJsonWriter json;
-
-	es_json_writer_begin(&json, out);
-	es_json_writer_cstring(&json, "transaction", mark_name(mark));
-	es_json_writer_number(&json, "xid", mark->xid);
-	write_lsn(&json, "commit_lsn", mark->commit_lsn);
-	write_lsn(&json, "end_lsn", mark->end_lsn);
-	es_json_writer_time(&json, "commit_time", mark->commit_time);
-	es_json_writer_end(&json);
-}
-
-static void
-format_mark_as_cloudevent(StringInfo out, const char *source,
-						  const EsTransactionMark *mark)
-{
-	EsJsonWriter json;
-	StringInfoData data;
-
-	initStringInfo(&data);
-	format_mark(&data, mark);
-
-	es_json_writer_begin(&json, out);
-	es_json_writer_cstring(&json, "specversion", "1.0");
-	es_json_writer_cstring(&json, "id",
-						   psprintf("%X/%X-%s", LSN_FORMAT_ARGS(mark->commit_lsn),
-									mark_name(mark)));
-	es_json_writer_cstring(&json, "source", source);
-	es_json_writer_cstring(&json, "type",
-						   psprintf("eventstore.transaction.%s", mark_name(mark)));
-	es_json_writer_time(&json, "time", mark->commit_time);
-	es_json_writer_cstring(&json, "datacontenttype", "application/json");
-	es_json_writer_raw(&json, "data", data.data, data.len);
-	es_json_writer_end(&json);
-}
-
-/*
- * Append the message of a transaction's beginning or end.
- */
-void
-es_event_format_mark(StringInfo out, const EsOutputOptions *options,
-					 const EsTransactionMark *mark)
-{
-	switch (options->format)
-	{
-		case ES_FORMAT_JSON:
-			format_mark(out, mark);
-			break;
-		case ES_FORMAT_CLOUDEVENTS:
-			format_mark_as_cloudevent(out, options->source, mark);
-			break;
-	}
 }

@@ -51,7 +51,7 @@ format_event(HeapTupleHeader event, const EsOutputOptions *options)
 	heap_deform_tuple(&row, descriptor, values, nulls);
 
 	pq_begintypsend(&json);
-	es_event_format_event(&json, options, values, nulls);
+	es_event_format(&json, options, values, nulls, NULL);
 	ReleaseTupleDesc(descriptor);
 	return PointerGetDatum(pq_endtypsend(&json));
 }

@@ -23,7 +23,6 @@
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
-#define ES_EXTENSION "eventstore"
 #define ES_SCHEMA "eventstore"
 #define ES_EVENTS "events"
 
@@ -471,7 +470,9 @@ extern EsName es_name_of(const text *text);
 extern EsNameSet *es_name_set_begin(int max_names);
 extern void es_name_set_finish(EsNameSet *set);
 extern EsNameSet *es_name_set_from_array(ArrayType *array);
-extern bool es_name_set_contains(const EsNameSet *set, const text *text);
+extern bool es_name_set_contains(const EsNameSet *set, EsName name);
+extern void es_name_set_finish_prefixes(EsNameSet *set);
+extern bool es_name_set_has_prefix(const EsNameSet *set, EsName name);
 
 /* ---- partition_scan.c ---- */
 

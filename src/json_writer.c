@@ -488,20 +488,27 @@ append_base64(StringInfo out, const char *value, int length)
 }
 
 void
-es_json_writer_base64(EsJsonWriter *writer, const char *name, const bytea *value)
+es_json_writer_base64(EsJsonWriter *writer, const char *name,
+					  const char *value, int length)
 {
-	const char *p = VARDATA_ANY(value);
-	int			remaining = VARSIZE_ANY_EXHDR(value);
-
 	begin_member(writer, name);
 	append_char(writer->out, '"');
-	while (remaining > 0)
+	while (length > 0)
 	{
-		int			length = Min(remaining, BASE64_CHUNK);
+		int			chunk = Min(length, BASE64_CHUNK);
 
-		append_base64(writer->out, p, length);
-		p += length;
-		remaining -= length;
+		append_base64(writer->out, value, chunk);
+		value += chunk;
+		length -= chunk;
 	}
 	append_char(writer->out, '"');
+}
+
+void
+es_json_writer_lsn(EsJsonWriter *writer, const char *name, XLogRecPtr lsn)
+{
+	char		value[32];
+
+	snprintf(value, sizeof(value), "%X/%X", LSN_FORMAT_ARGS(lsn));
+	es_json_writer_cstring(writer, name, value);
 }

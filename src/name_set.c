@@ -87,9 +87,59 @@ es_name_set_from_array(ArrayType *array)
 }
 
 bool
-es_name_set_contains(const EsNameSet *set, const text *text)
+es_name_set_contains(const EsNameSet *set, EsName name)
 {
-	EsName		name = es_name_of(text);
-
 	return bsearch(&name, set->names, set->nnames, sizeof(EsName), compare_names) != NULL;
+}
+
+/*
+ * Prefixes
+ */
+
+static bool
+begins_with(EsName name, EsName prefix)
+{
+	return name.length >= prefix.length &&
+		memcmp(name.start, prefix.start, prefix.length) == 0;
+}
+
+/*
+ * Like es_name_set_finish(), for names that are to be prefixes of others.  One
+ * that begins with another one in the set adds nothing to it and is left out.
+ */
+void
+es_name_set_finish_prefixes(EsNameSet *set)
+{
+	int			nkept = 0;
+
+	es_name_set_finish(set);
+	for (int i = 0; i < set->nnames; i++)
+	{
+		if (nkept == 0 || !begins_with(set->names[i], set->names[nkept - 1]))
+			set->names[nkept++] = set->names[i];
+	}
+	set->nnames = nkept;
+}
+
+/*
+ * Does a name begin with one of the set's prefixes?  What lies between a prefix
+ * and a name that begins with it, begins with it as well: so only the last
+ * prefix at or before the name can be one of its own.
+ */
+bool
+es_name_set_has_prefix(const EsNameSet *set, EsName name)
+{
+	int			low = 0;
+	int			high = set->nnames;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (es_name_compare(&set->names[middle], &name) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && begins_with(name, set->names[low - 1]);
 }

@@ -19,6 +19,8 @@
 
 /* ---- past_events.c ---- */
 
+#define ES_EXTENSION "eventstore"
+
 extern bool es_past_events_has_name(Relation relation);
 extern bool es_past_events_is_member(Relation relation);
 extern void es_past_events_check_columns(Relation events);
@@ -31,14 +33,23 @@ typedef enum EsOutputFormat
 	ES_FORMAT_CLOUDEVENTS
 } EsOutputFormat;
 
+/* Which values of a column are wanted: all, or one in either set. */
+typedef struct EsNameFilter
+{
+	EsNameSet  *names;			/* NULL: not given */
+	EsNameSet  *prefixes;		/* NULL: not given */
+} EsNameFilter;
+
 /* What the client of a logical replication slot asked for. */
 typedef struct EsOutputOptions
 {
 	EsOutputFormat format;
-	EsNameSet  *stream_types;	/* NULL: all */
-	EsNameSet  *event_types;	/* NULL: all */
-	EsNameSet  *streams;		/* NULL: all */
+	EsNameFilter stream_types;
+	EsNameFilter event_types;
+	EsNameFilter streams;
+	EsNameSet  *message_prefixes;	/* of messages to pass on; NULL: none */
 	bool		transactions;	/* a message for each begin and commit, too? */
+	bool		transaction_details;	/* the transaction in each event? */
 	bool		local_only;		/* no events that came by replication? */
 	const char *source;			/* of CloudEvents: a URI reference */
 } EsOutputOptions;
@@ -52,20 +63,35 @@ extern const char *es_event_source_default(void);
 
 /* ---- event_format.c ---- */
 
-/* The beginning or the end of a transaction, for a message. */
-typedef struct EsTransactionMark
+/* The transaction that has appended an event. */
+typedef struct EsTransaction
 {
-	bool		is_commit;
 	TransactionId xid;
 	XLogRecPtr	commit_lsn;
 	XLogRecPtr	end_lsn;
 	TimestampTz commit_time;
-} EsTransactionMark;
+} EsTransaction;
 
-extern void es_event_format_event(StringInfo out, const EsOutputOptions *options,
-								  const Datum *values, const bool *nulls);
-extern void es_event_format_mark(StringInfo out, const EsOutputOptions *options,
-								 const EsTransactionMark *mark);
+extern void es_event_format(StringInfo out, const EsOutputOptions *options,
+							const Datum *values, const bool *nulls,
+							const EsTransaction *details);
+
+/* ---- message_format.c ---- */
+
+/* What pg_logical_emit_message() has written. */
+typedef struct EsEmittedMessage
+{
+	const char *prefix;
+	bool		transactional;
+	XLogRecPtr	lsn;
+	const char *content;
+	int			length;
+} EsEmittedMessage;
+
+extern void es_message_format_mark(StringInfo out, const EsOutputOptions *options,
+								   const EsTransaction *transaction, bool is_commit);
+extern void es_message_format_emitted(StringInfo out, const EsOutputOptions *options,
+									  const EsEmittedMessage *message);
 
 /* ---- json_writer.c ---- */
 
@@ -99,7 +125,9 @@ extern void es_json_writer_uuid(EsJsonWriter *writer, const char *name,
 extern void es_json_writer_time(EsJsonWriter *writer, const char *name,
 								TimestampTz value);
 extern void es_json_writer_base64(EsJsonWriter *writer, const char *name,
-								  const bytea *value);
+								  const char *value, int length);
+extern void es_json_writer_lsn(EsJsonWriter *writer, const char *name,
+							   XLogRecPtr lsn);
 extern void es_json_append_string(StringInfo out, const char *value, int length);
 
 #endif							/* ES_OUTPUT_H */

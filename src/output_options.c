@@ -39,6 +39,7 @@ static void parse_switch(const OutputOption *option, const char *value, void *ta
 static void parse_origin(const OutputOption *option, const char *value, void *target);
 static void parse_source(const OutputOption *option, const char *value, void *target);
 static void parse_names(const OutputOption *option, const char *value, void *target);
+static void parse_prefixes(const OutputOption *option, const char *value, void *target);
 
 #define A_LIST "a list of names, separated by commas, in double quotes where needed"
 
@@ -46,13 +47,23 @@ static const OutputOption output_options[] = {
 	{"format", "json or cloudevents", false,
 	parse_format, offsetof(EsOutputOptions, format)},
 	{"stream_types", A_LIST, false,
-	parse_names, offsetof(EsOutputOptions, stream_types)},
+	parse_names, offsetof(EsOutputOptions, stream_types.names)},
+	{"stream_type_prefixes", A_LIST, false,
+	parse_prefixes, offsetof(EsOutputOptions, stream_types.prefixes)},
 	{"event_types", A_LIST, false,
-	parse_names, offsetof(EsOutputOptions, event_types)},
+	parse_names, offsetof(EsOutputOptions, event_types.names)},
+	{"event_type_prefixes", A_LIST, false,
+	parse_prefixes, offsetof(EsOutputOptions, event_types.prefixes)},
 	{"streams", A_LIST, false,
-	parse_names, offsetof(EsOutputOptions, streams)},
+	parse_names, offsetof(EsOutputOptions, streams.names)},
+	{"stream_prefixes", A_LIST, false,
+	parse_prefixes, offsetof(EsOutputOptions, streams.prefixes)},
+	{"message_prefixes", A_LIST, false,
+	parse_names, offsetof(EsOutputOptions, message_prefixes)},
 	{"transactions", "on or off", true,
 	parse_switch, offsetof(EsOutputOptions, transactions)},
+	{"transaction_details", "on or off", true,
+	parse_switch, offsetof(EsOutputOptions, transaction_details)},
 	{"origin", "any or none", false,
 	parse_origin, offsetof(EsOutputOptions, local_only)},
 	{"source", "a URI reference", false,
@@ -224,8 +235,8 @@ check_names_encoded(const OutputOption *option, const char *list)
 			 errhint("Have the driver send the characters themselves; psycopg2 does with start_replication_expert().")));
 }
 
-static void
-parse_names(const OutputOption *option, const char *value, void *target)
+static EsNameSet *
+read_names(const OutputOption *option, const char *value)
 {
 	ListReader	reader = {option, value, pstrdup(value)};
 	EsNameSet  *set = palloc(offsetof(EsNameSet, names) +
@@ -235,7 +246,24 @@ parse_names(const OutputOption *option, const char *value, void *target)
 	set->nnames = 0;
 	while (read_name(&reader, &set->names[set->nnames++]))
 		;
+	return set;
+}
+
+static void
+parse_names(const OutputOption *option, const char *value, void *target)
+{
+	EsNameSet  *set = read_names(option, value);
+
 	es_name_set_finish(set);
+	*(EsNameSet **) target = set;
+}
+
+static void
+parse_prefixes(const OutputOption *option, const char *value, void *target)
+{
+	EsNameSet  *set = read_names(option, value);
+
+	es_name_set_finish_prefixes(set);
 	*(EsNameSet **) target = set;
 }
 

@@ -4,7 +4,8 @@
  *	  The output plugin "eventstore" of logical decoding: one message per
  *	  event, in commit order.
  *
- * Only rows that were inserted into eventstore.events make messages.  What
+ * Only rows that were inserted into eventstore.events make messages, and on
+ * demand what pg_logical_emit_message() has written.  What
  * relation that is gets looked up under the historic snapshot of the
  * decoding, once: the verdict is kept until an invalidation, which decoding
  * replays at the place of the change that caused it.  Any other table costs
@@ -13,7 +14,8 @@
  * A transaction's events are handed over together when it is decoded at its
  * commit, so there is one transaction at a time, and whether it has made a
  * message is one flag.  Its begin and commit get messages of their own only
- * on demand and only around events.
+ * on demand and only around others.  What was emitted outside of transactions
+ * comes between them, when it is met in the WAL.
  *
  * Everything hangs under the decoding context.  What a change needs (values
  * out of TOAST, the message's copy in the SQL interface) goes into a context
@@ -132,33 +134,66 @@ convert_message(StringInfo out, int start)
 	}
 }
 
-static void
-write_event(LogicalDecodingContext *ctx, const Datum *values, const bool *nulls)
+static EsTransaction
+transaction_of(const ReorderBufferTXN *txn)
 {
-	EsOutputPlugin *plugin = ctx->output_plugin_private;
-	int			start;
-
-	OutputPluginPrepareWrite(ctx, true);
-	start = ctx->out->len;
-	es_event_format_event(ctx->out, &plugin->options, values, nulls);
-	convert_message(ctx->out, start);
-	OutputPluginWrite(ctx, true);
+	return (EsTransaction)
+	{
+		.xid = txn->xid,
+			.commit_lsn = txn->final_lsn,
+			.end_lsn = txn->end_lsn,
+			.commit_time = es_commit_time(txn),
+	};
 }
 
 static void
 write_mark(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, bool is_commit)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
-	EsTransactionMark mark = {
-		.is_commit = is_commit,
-		.xid = txn->xid,
-		.commit_lsn = txn->final_lsn,
-		.end_lsn = txn->end_lsn,
-		.commit_time = es_commit_time(txn),
-	};
+	EsTransaction transaction = transaction_of(txn);
 
 	OutputPluginPrepareWrite(ctx, true);
-	es_event_format_mark(ctx->out, &plugin->options, &mark);
+	es_message_format_mark(ctx->out, &plugin->options, &transaction, is_commit);
+	OutputPluginWrite(ctx, true);
+}
+
+/*
+ * Before anything is written of a transaction
+ */
+static void
+write_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	EsOutputPlugin *plugin = ctx->output_plugin_private;
+
+	if (plugin->options.transactions && !plugin->has_written)
+		write_mark(ctx, txn, false);
+	plugin->has_written = true;
+}
+
+static void
+write_event(LogicalDecodingContext *ctx, const Datum *values, const bool *nulls,
+			const EsTransaction *details)
+{
+	EsOutputPlugin *plugin = ctx->output_plugin_private;
+	int			start;
+
+	OutputPluginPrepareWrite(ctx, true);
+	start = ctx->out->len;
+	es_event_format(ctx->out, &plugin->options, values, nulls, details);
+	convert_message(ctx->out, start);
+	OutputPluginWrite(ctx, true);
+}
+
+static void
+write_emitted(LogicalDecodingContext *ctx, const EsEmittedMessage *message)
+{
+	EsOutputPlugin *plugin = ctx->output_plugin_private;
+	int			start;
+
+	OutputPluginPrepareWrite(ctx, true);
+	start = ctx->out->len;
+	es_message_format_emitted(ctx->out, &plugin->options, message);
+	convert_message(ctx->out, start);
 	OutputPluginWrite(ctx, true);
 }
 
@@ -181,13 +216,18 @@ keep_client_alive(LogicalDecodingContext *ctx)
 }
 
 static bool
-is_selected(const EsNameSet *set, enum EsEventsColumn column,
+is_selected(const EsNameFilter *filter, enum EsEventsColumn column,
 			const Datum *values, const bool *nulls)
 {
-	if (set == NULL)
+	EsName		name;
+
+	if (filter->names == NULL && filter->prefixes == NULL)
 		return true;
-	return !nulls[column - 1] &&
-		es_name_set_contains(set, DatumGetTextPP(values[column - 1]));
+	if (nulls[column - 1])
+		return false;
+	name = es_name_of(DatumGetTextPP(values[column - 1]));
+	return (filter->names != NULL && es_name_set_contains(filter->names, name)) ||
+		(filter->prefixes != NULL && es_name_set_has_prefix(filter->prefixes, name));
 }
 
 /*
@@ -196,9 +236,9 @@ is_selected(const EsNameSet *set, enum EsEventsColumn column,
 static bool
 is_wanted(const EsOutputOptions *options, const Datum *values, const bool *nulls)
 {
-	return is_selected(options->stream_types, Anum_es_events_stream_type, values, nulls) &&
-		is_selected(options->event_types, Anum_es_events_event_type, values, nulls) &&
-		is_selected(options->streams, Anum_es_events_stream_id, values, nulls);
+	return is_selected(&options->stream_types, Anum_es_events_stream_type, values, nulls) &&
+		is_selected(&options->event_types, Anum_es_events_event_type, values, nulls) &&
+		is_selected(&options->streams, Anum_es_events_stream_id, values, nulls);
 }
 
 /*
@@ -211,15 +251,16 @@ decode_event(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
 	Datum	   *values = palloc(desc->natts * sizeof(Datum));
 	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	EsTransaction transaction;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	if (!is_wanted(&plugin->options, values, nulls))
 		return false;
 
-	if (plugin->options.transactions && !plugin->has_written)
-		write_mark(ctx, txn, false);
-	write_event(ctx, values, nulls);
-	plugin->has_written = true;
+	write_begin(ctx, txn);
+	transaction = transaction_of(txn);
+	write_event(ctx, values, nulls,
+				plugin->options.transaction_details ? &transaction : NULL);
 	return true;
 }
 
@@ -273,6 +314,37 @@ decode_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		keep_client_alive(ctx);
 }
 
+static bool
+is_wanted_message(const EsOutputOptions *options, const char *prefix)
+{
+	EsName		name = {prefix, strlen(prefix)};
+
+	return options->message_prefixes != NULL &&
+		es_name_set_contains(options->message_prefixes, name);
+}
+
+static void
+decode_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+			   bool transactional, const char *prefix, Size length, const char *content)
+{
+	EsOutputPlugin *plugin = ctx->output_plugin_private;
+	EsEmittedMessage message = {prefix, transactional, lsn, content, length};
+	MemoryContext caller_context;
+
+	if (!is_wanted_message(&plugin->options, prefix))
+	{
+		keep_client_alive(ctx);
+		return;
+	}
+
+	caller_context = MemoryContextSwitchTo(plugin->change_context);
+	if (transactional)
+		write_begin(ctx, txn);
+	write_emitted(ctx, &message);
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextReset(plugin->change_context);
+}
+
 static void
 commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
 {
@@ -303,6 +375,7 @@ _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
 	callbacks->startup_cb = startup;
 	callbacks->begin_cb = begin;
 	callbacks->change_cb = decode_change;
+	callbacks->message_cb = decode_message;
 	callbacks->commit_cb = commit;
 	callbacks->filter_by_origin_cb = filter_by_origin;
 }

@@ -174,10 +174,10 @@ es_selection_wants(const EsSelection *selection, HeapTuple row, TupleDesc descri
 {
 	return (selection->event_types == NULL ||
 			es_name_set_contains(selection->event_types,
-								 text_column(row, descriptor, Anum_es_events_event_type))) &&
+								 es_name_of(text_column(row, descriptor, Anum_es_events_event_type)))) &&
 		(selection->stream_types == NULL ||
 		 es_name_set_contains(selection->stream_types,
-							  text_column(row, descriptor, Anum_es_events_stream_type)));
+							  es_name_of(text_column(row, descriptor, Anum_es_events_stream_type))));
 }
 
 /*
