@@ -32,6 +32,20 @@ append_char(StringInfo out, char c)
 	appendStringInfoCharMacro(out, c);
 }
 
+/*
+ * The escape of any character, in UTF-16, with as many backslashes as it takes.
+ */
+void
+es_json_append_escape(StringInfo out, const char *backslashes, pg_wchar character)
+{
+	if (character >= 0x10000)
+	{
+		appendStringInfo(out, "%su%04x", backslashes, 0xd800 + ((character - 0x10000) >> 10));
+		character = 0xdc00 + (character & 0x3ff);
+	}
+	appendStringInfo(out, "%su%04x", backslashes, character);
+}
+
 static void
 append_escaped(StringInfo out, unsigned char c)
 {
@@ -59,7 +73,7 @@ append_escaped(StringInfo out, unsigned char c)
 			append_literal(out, "\\t");
 			break;
 		default:
-			appendStringInfo(out, "\\u%04x", c);
+			es_json_append_escape(out, "\\", c);
 			break;
 	}
 }
@@ -199,20 +213,6 @@ append_attribute(StringInfo out, const char *value, int length)
 }
 
 /*
- * An escape of JSON that is in a string itself.
- */
-static void
-append_inner_escape(StringInfo out, pg_wchar character)
-{
-	if (character < 0x10000)
-		appendStringInfo(out, "\\\\u%04x", character);
-	else
-		appendStringInfo(out, "\\\\u%04x\\\\u%04x",
-						 0xd800 + ((character - 0x10000) >> 10),
-						 0xdc00 + ((character - 0x10000) & 0x3ff));
-}
-
-/*
  * Append what can't be copied of a string of JSON that goes into a string.
  * Returns how many bytes of it that is; 0: it can be copied.
  */
@@ -227,7 +227,7 @@ append_inner_special(StringInfo out, const char *run, const char *p, const char 
 	appendBinaryStringInfo(out, run, p - run);
 	if (nbytes > 0)
 	{
-		append_inner_escape(out, character);
+		es_json_append_escape(out, "\\\\", character);
 		return nbytes;
 	}
 	append_literal(out, "\\\\");

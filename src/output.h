@@ -12,6 +12,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
@@ -93,6 +94,10 @@ extern void es_message_format_mark(StringInfo out, const EsOutputOptions *option
 extern void es_message_format_emitted(StringInfo out, const EsOutputOptions *options,
 									  const EsEmittedMessage *message);
 
+/* ---- message_encoding.c ---- */
+
+extern void es_message_encoding_convert(StringInfo out, int start);
+
 /* ---- json_writer.c ---- */
 
 /* An object of JSON that is being written, member by member. */
@@ -128,6 +133,8 @@ extern void es_json_writer_base64(EsJsonWriter *writer, const char *name,
 								  const char *value, int length);
 extern void es_json_writer_lsn(EsJsonWriter *writer, const char *name,
 							   XLogRecPtr lsn);
+extern void es_json_append_escape(StringInfo out, const char *backslashes,
+								  pg_wchar character);
 extern void es_json_append_string(StringInfo out, const char *value, int length);
 
 #endif							/* ES_OUTPUT_H */

@@ -26,7 +26,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "mb/pg_wchar.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
 #include "replication/output_plugin.h"
@@ -121,29 +120,21 @@ is_events(Relation relation)
 static void
 convert_message(StringInfo out, int start)
 {
-	char	   *message = out->data + start;
-	char	   *converted;
-
-	if (start == 0)
-		return;
-	converted = pg_server_to_client(message, out->len - start);
-	if (converted != message)
-	{
-		out->len = start;
-		appendStringInfoString(out, converted);
-	}
+	if (start > 0)
+		es_message_encoding_convert(out, start);
 }
 
 static EsTransaction
 transaction_of(const ReorderBufferTXN *txn)
 {
-	return (EsTransaction)
-	{
+	EsTransaction transaction = {
 		.xid = txn->xid,
-			.commit_lsn = txn->final_lsn,
-			.end_lsn = txn->end_lsn,
-			.commit_time = es_commit_time(txn),
+		.commit_lsn = txn->final_lsn,
+		.end_lsn = txn->end_lsn,
+		.commit_time = es_commit_time(txn),
 	};
+
+	return transaction;
 }
 
 static void

@@ -163,6 +163,35 @@ is(join(' ', map { (split /\|/)[2] } received(receive_all('order'))),
 query(q{SELECT pg_drop_replication_slot('client')});
 
 #
+# A client whose encoding lacks characters, in events, names and messages outside
+# of transactions: an escape says the same.
+#
+
+create_slot('client');
+query(qq{
+SET client_encoding = 'UTF8';
+SELECT pg_logical_emit_message(false, 'beat', '\xe2\x82\xac');
+SELECT eventstore.append_event('\xe2\x82\xac-1', '\xc3\xa9\xe2\x82\xac', '{"\xf0\x9f\x98\x80": "\xc3\xa9\xef\xbf\xbf\xf0\x90\x80\x80"}',
+	metadata => '"\xe2\x82\xac"')});
+{
+	local $ENV{PGCLIENTENCODING} = 'LATIN1';
+	query(q{SELECT FROM pg_copy_logical_replication_slot('client', 'keep')});
+	my $json = slurp_file(receive_all('json', '-o', 'message_prefixes=beat')->{out});
+	like($json, qr/^\{"message":"beat",.*"content":"\\u20ac"\}$/m, 'a message outside of transactions has escapes');
+	like($json, qr/"stream_type":"\\u20ac","event_type":"\xe9\\u20ac".*"data":\{"\\ud83d\\ude00": "\xe9\\uffff\\ud800\\udc00"\},"metadata":"\\u20ac"/,
+		'so has an event, and what can be converted is converted');
+}
+query(q{SELECT pg_drop_replication_slot('client')});
+query(q{SELECT FROM pg_copy_logical_replication_slot('keep', 'client')});
+{
+	local $ENV{PGCLIENTENCODING} = 'WIN1252';
+	my $cloudevent = slurp_file(receive_all('cloudevent', '-o', 'format=cloudevents')->{out});
+	like($cloudevent, qr/"type":"\xe9\x80","subject":"\x80-1".*"metadata":"\\"\x80\\"","datacontenttype".*"data":\{"\\ud83d\\ude00": "\xe9\\uffff\\ud800\\udc00"\}/,
+		'so has a CloudEvent, and the server goes on');
+}
+query(q{SELECT pg_drop_replication_slot('client'), pg_drop_replication_slot('keep')});
+
+#
 # A database with a name that a URI can't have, and another encoding
 #
 
