@@ -32,18 +32,33 @@ append_char(StringInfo out, char c)
 	appendStringInfoCharMacro(out, c);
 }
 
+static const char hex[] = "0123456789abcdef";
+
+static void
+append_code_unit(StringInfo out, pg_wchar unit)
+{
+	char		escape[] = {
+		'\\', 'u', hex[unit >> 12], hex[unit >> 8 & 0xf], hex[unit >> 4 & 0xf], hex[unit & 0xf]
+	};
+
+	appendBinaryStringInfo(out, escape, sizeof(escape));
+}
+
 /*
- * The escape of any character, in UTF-16, with as many backslashes as it takes.
+ * The escape of any character, in UTF-16.  In JSON that is in a string itself,
+ * backslashes are doubled.
  */
 void
-es_json_append_escape(StringInfo out, const char *backslashes, pg_wchar character)
+es_json_append_escape(StringInfo out, pg_wchar character, bool is_inner)
 {
 	if (character >= 0x10000)
 	{
-		appendStringInfo(out, "%su%04x", backslashes, 0xd800 + ((character - 0x10000) >> 10));
+		es_json_append_escape(out, 0xd800 + ((character - 0x10000) >> 10), is_inner);
 		character = 0xdc00 + (character & 0x3ff);
 	}
-	appendStringInfo(out, "%su%04x", backslashes, character);
+	if (is_inner)
+		append_char(out, '\\');
+	append_code_unit(out, character);
 }
 
 static void
@@ -73,7 +88,7 @@ append_escaped(StringInfo out, unsigned char c)
 			append_literal(out, "\\t");
 			break;
 		default:
-			es_json_append_escape(out, "\\", c);
+			append_code_unit(out, c);
 			break;
 	}
 }
@@ -227,7 +242,7 @@ append_inner_special(StringInfo out, const char *run, const char *p, const char 
 	appendBinaryStringInfo(out, run, p - run);
 	if (nbytes > 0)
 	{
-		es_json_append_escape(out, "\\\\", character);
+		es_json_append_escape(out, character, true);
 		return nbytes;
 	}
 	append_literal(out, "\\\\");
@@ -410,7 +425,6 @@ void
 es_json_writer_uuid(EsJsonWriter *writer, const char *name,
 					const pg_uuid_t *value)
 {
-	static const char hex[] = "0123456789abcdef";
 	char text[	2 * UUID_LEN + 6];
 	char	   *p = text;
 

@@ -77,7 +77,7 @@ append_converted(StringInfo out, const char *p, const char *end)
 		pfree(converted);
 	}
 	else
-		es_json_append_escape(out, "\\", utf8_to_unicode(character));
+		es_json_append_escape(out, utf8_to_unicode(character), false);
 	return length;
 }
 

@@ -133,8 +133,8 @@ extern void es_json_writer_base64(EsJsonWriter *writer, const char *name,
 								  const char *value, int length);
 extern void es_json_writer_lsn(EsJsonWriter *writer, const char *name,
 							   XLogRecPtr lsn);
-extern void es_json_append_escape(StringInfo out, const char *backslashes,
-								  pg_wchar character);
+extern void es_json_append_escape(StringInfo out, pg_wchar character,
+								  bool is_inner);
 extern void es_json_append_string(StringInfo out, const char *value, int length);
 
 #endif							/* ES_OUTPUT_H */

@@ -112,18 +112,6 @@ is_events(Relation relation)
  * Messages
  */
 
-/*
- * In a replication stream nobody else converts a message to the encoding of
- * the client; the SQL interface returns it as text, which is converted.  Only
- * the stream has a header in front of the message.
- */
-static void
-convert_message(StringInfo out, int start)
-{
-	if (start > 0)
-		es_message_encoding_convert(out, start);
-}
-
 static EsTransaction
 transaction_of(const ReorderBufferTXN *txn)
 {
@@ -137,15 +125,60 @@ transaction_of(const ReorderBufferTXN *txn)
 	return transaction;
 }
 
+/* A message that is being written. */
+typedef struct OutgoingMessage
+{
+	ErrorContextCallback callback;
+	int			start;			/* in ctx->out */
+} OutgoingMessage;
+
+static void
+describe_message(void *arg)
+{
+	const EsTransaction *transaction = arg;
+
+	if (transaction != NULL)
+		errcontext("transaction that ends at %X/%X", LSN_FORMAT_ARGS(transaction->end_lsn));
+	if (geterrcode() == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		errhint("A message has at most 1 GB.  Leave it out by a filter, or move the slot past its whole transaction with pg_replication_slot_advance().");
+}
+
+static void
+begin_message(LogicalDecodingContext *ctx, OutgoingMessage *message,
+			  EsTransaction *transaction)
+{
+	message->callback.previous = error_context_stack;
+	message->callback.callback = describe_message;
+	message->callback.arg = transaction;
+	error_context_stack = &message->callback;
+	OutputPluginPrepareWrite(ctx, true);
+	message->start = ctx->out->len;
+}
+
+/*
+ * In a replication stream nobody else converts a message to the encoding of
+ * the client; the SQL interface returns it as text, which is converted.  Only
+ * the stream has a header in front of the message.
+ */
+static void
+end_message(LogicalDecodingContext *ctx, OutgoingMessage *message)
+{
+	if (message->start > 0)
+		es_message_encoding_convert(ctx->out, message->start);
+	OutputPluginWrite(ctx, true);
+	error_context_stack = message->callback.previous;
+}
+
 static void
 write_mark(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, bool is_commit)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
 	EsTransaction transaction = transaction_of(txn);
+	OutgoingMessage message;
 
-	OutputPluginPrepareWrite(ctx, true);
+	begin_message(ctx, &message, &transaction);
 	es_message_format_mark(ctx->out, &plugin->options, &transaction, is_commit);
-	OutputPluginWrite(ctx, true);
+	end_message(ctx, &message);
 }
 
 /*
@@ -162,30 +195,28 @@ write_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 }
 
 static void
-write_event(LogicalDecodingContext *ctx, const Datum *values, const bool *nulls,
-			const EsTransaction *details)
+write_event(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+			const Datum *values, const bool *nulls)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
-	int			start;
+	EsTransaction transaction = transaction_of(txn);
+	OutgoingMessage message;
 
-	OutputPluginPrepareWrite(ctx, true);
-	start = ctx->out->len;
-	es_event_format(ctx->out, &plugin->options, values, nulls, details);
-	convert_message(ctx->out, start);
-	OutputPluginWrite(ctx, true);
+	begin_message(ctx, &message, &transaction);
+	es_event_format(ctx->out, &plugin->options, values, nulls,
+					plugin->options.transaction_details ? &transaction : NULL);
+	end_message(ctx, &message);
 }
 
 static void
-write_emitted(LogicalDecodingContext *ctx, const EsEmittedMessage *message)
+write_emitted(LogicalDecodingContext *ctx, const EsEmittedMessage *emitted)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
-	int			start;
+	OutgoingMessage message;
 
-	OutputPluginPrepareWrite(ctx, true);
-	start = ctx->out->len;
-	es_message_format_emitted(ctx->out, &plugin->options, message);
-	convert_message(ctx->out, start);
-	OutputPluginWrite(ctx, true);
+	begin_message(ctx, &message, NULL);
+	es_message_format_emitted(ctx->out, &plugin->options, emitted);
+	end_message(ctx, &message);
 }
 
 /*
@@ -242,16 +273,13 @@ decode_event(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
 	Datum	   *values = palloc(desc->natts * sizeof(Datum));
 	bool	   *nulls = palloc(desc->natts * sizeof(bool));
-	EsTransaction transaction;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	if (!is_wanted(&plugin->options, values, nulls))
 		return false;
 
 	write_begin(ctx, txn);
-	transaction = transaction_of(txn);
-	write_event(ctx, values, nulls,
-				plugin->options.transaction_details ? &transaction : NULL);
+	write_event(ctx, txn, values, nulls);
 	return true;
 }
 
@@ -319,7 +347,7 @@ decode_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 			   bool transactional, const char *prefix, Size length, const char *content)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
-	EsEmittedMessage message = {prefix, transactional, lsn, content, length};
+	EsEmittedMessage emitted = {prefix, transactional, lsn, content, length};
 	MemoryContext caller_context;
 
 	if (!is_wanted_message(&plugin->options, prefix))
@@ -331,7 +359,7 @@ decode_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 	caller_context = MemoryContextSwitchTo(plugin->change_context);
 	if (transactional)
 		write_begin(ctx, txn);
-	write_emitted(ctx, &message);
+	write_emitted(ctx, &emitted);
 	MemoryContextSwitchTo(caller_context);
 	MemoryContextReset(plugin->change_context);
 }

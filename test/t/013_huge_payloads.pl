@@ -1,7 +1,8 @@
 # Payloads so large that jsonb may have no room for them: one that just fits,
 # and one that has an item too many.  And events that the server could store but
 # not hand out again: a row's text, in which bytea takes two characters a byte
-# and COPY doubles backslashes and line breaks, has less than 1 GB.
+# and COPY doubles backslashes and line breaks, has less than 1 GB.  And messages of
+# the output plugin, which have less than 1 GB as well.
 
 use strict;
 use warnings;
@@ -10,11 +11,12 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use EventStore::Test;
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_store('main');
+my $node = new_store('main', streaming => 'logical');
 
 # An array of this many ones
 sub append_array
@@ -54,6 +56,65 @@ SELECT eventstore.append_event('Order-2', 'T', $unreadable{$what})});
 }
 $node->command_ok([ 'pg_dump', '-f', '/dev/null', $node->connstr('postgres') ],
 	'the store can be dumped');
+
+#
+# Messages of the output plugin
+#
+
+# Receive what there is; returns whether that ended well, a summary of each message,
+# and what was said.
+sub receive
+{
+	my (@options) = @_;
+	my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+
+	# what comes behind tells the client that it is there
+	$node->safe_psql('postgres', q{SELECT FROM pg_logical_emit_message(false, 'test', 'end')});
+	my $is_well = IPC::Run::run(
+		[
+			'pg_recvlogical', '-d', $node->connstr('postgres'), '-S', 'huge', '--start', '--no-loop',
+			"--endpos=$end", '-f', '-', map { ('-o', $_) } @options
+		],
+		'<', '/dev/null', '2>', \my $said, '|',
+		[ 'perl', '-ne', 'print length, " ", /("data":\d+|"message":"\w+")/, "\n"' ], '>', \my $summary,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+
+	return ($is_well, $summary // '', $said // '');
+}
+
+sub has_memory
+{
+	open(my $meminfo, '<', '/proc/meminfo') or return 0;
+	my ($available) = map { /^MemAvailable:\s*(\d+) kB/ } <$meminfo>;
+	return $available && $available > 8 * 2**20;
+}
+
+SKIP:
+{
+	skip 'this takes more memory than there is', 4 if !has_memory();
+
+	$node->safe_psql('postgres', q{
+SELECT FROM pg_create_logical_replication_slot('huge', 'eventstore');
+SELECT FROM pg_logical_emit_message(false, 'huge', '\xff'::bytea || convert_to(repeat('x', 805306200), 'SQL_ASCII'))});
+	my ($is_well, $summary, $said) = receive('message_prefixes=huge');
+	ok($is_well && $summary =~ /^(\d+) "message":"huge"$/ && $1 > 2**30 - 1000,
+		'a message just below 1 GB is sent') or diag($summary . $said);
+
+	$node->safe_psql('postgres', q{
+BEGIN;
+SELECT eventstore.append_event('Order-3', 'Before', '1');
+SELECT FROM pg_logical_emit_message(true, 'huge', '\xff'::bytea || convert_to(repeat('x', 805306400), 'SQL_ASCII'));
+SELECT eventstore.append_event('Order-3', 'Behind', '3');
+COMMIT;
+SELECT eventstore.append_event('Order-3', 'Later', '4')});
+	($is_well, $summary, $said) = receive('message_prefixes=huge');
+	ok(!$is_well, 'a larger one is an error');
+	like($said, qr/HINT:  A message has at most 1 GB\./, '... which says what to do');
+	like((receive())[1], qr/^\d+ "data":1\n\d+ "data":3\n\d+ "data":4$/,
+		'with a filter that leaves it out, the slot goes on');
+
+	$node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('huge')});
+}
 
 $node->stop;
 done_testing();
