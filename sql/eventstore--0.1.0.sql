@@ -99,9 +99,11 @@ CREATE TABLE eventstore.watermark (
 	only_row			boolean NOT NULL DEFAULT true,
 	settled_position	bigint NOT NULL,
 	events				bigint,
+	checksum			bigint,
 	is_replica			boolean NOT NULL DEFAULT false,
 	published_position	bigint,
 	published_events	bigint,
+	published_checksum	bigint,
 	CONSTRAINT watermark_pkey PRIMARY KEY (only_row),
 	CONSTRAINT watermark_only_row CHECK (only_row)
 ) USING heap;
@@ -113,12 +115,16 @@ COMMENT ON COLUMN eventstore.watermark.settled_position IS
 	'whoever sees this row, on a replica too, has every event up to here';
 COMMENT ON COLUMN eventstore.watermark.events IS
 	'how many events there are at or below it; null when they were not counted';
+COMMENT ON COLUMN eventstore.watermark.checksum IS
+	'sum of the hashes of their positions and ids, modulo 2^64';
 COMMENT ON COLUMN eventstore.watermark.is_replica IS
 	'do the events come from another store, by a subscription?';
 COMMENT ON COLUMN eventstore.watermark.published_position IS
 	'on a logical replica: the settled position of the publisher';
 COMMENT ON COLUMN eventstore.watermark.published_events IS
 	'on a logical replica: how many events the publisher has at or below it';
+COMMENT ON COLUMN eventstore.watermark.published_checksum IS
+	'on a logical replica: their checksum at the publisher';
 COMMENT ON CONSTRAINT watermark_pkey ON eventstore.watermark IS
 	'one row at most';
 COMMENT ON CONSTRAINT watermark_only_row ON eventstore.watermark IS
@@ -437,22 +443,33 @@ COMMENT ON PROCEDURE eventstore.wait_for_events(bigint, interval, bigint) IS
 CREATE FUNCTION eventstore.next_watermark(
 	OUT settled_position bigint,
 	OUT events bigint,
+	OUT checksum bigint,
 	OUT is_replica boolean)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'eventstore_next_watermark';
 COMMENT ON FUNCTION eventstore.next_watermark() IS
-	'how far the store is settled, and how many events there are up to there';
+	'how far the store is settled, and which events there are up to there';
+
+CREATE FUNCTION eventstore.tally(
+	up_to_position bigint,
+	OUT events bigint,
+	OUT checksum bigint)
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'eventstore_tally';
+COMMENT ON FUNCTION eventstore.tally(bigint) IS
+	'how many events there are up to a position, and the checksum that the watermark has of them';
 
 CREATE FUNCTION eventstore.write_watermark()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	INSERT INTO eventstore.watermark AS w (settled_position, events, is_replica)
-	SELECT n.settled_position, n.events, n.is_replica
+	INSERT INTO eventstore.watermark AS w (settled_position, events, checksum, is_replica)
+	SELECT n.settled_position, n.events, n.checksum, n.is_replica
 	FROM eventstore.next_watermark() n
 	ON CONFLICT (only_row) DO UPDATE
-		SET settled_position = excluded.settled_position, events = excluded.events
+		SET settled_position = excluded.settled_position, events = excluded.events,
+			checksum = excluded.checksum
 		WHERE w.settled_position < excluded.settled_position;
 
 	SELECT w.settled_position FROM eventstore.watermark w;
@@ -1838,18 +1855,18 @@ AS $$
 
 	UNION ALL
 	SELECT 'the watermark counts the events up to it',
-		   format('%s up to position %s, and there are %s', p.events, p.position, p.found)
-	FROM (SELECT w.events, w.position,
-				 (SELECT count(*) FROM eventstore.events e WHERE e.global_position <= w.position)
-		  FROM eventstore.watermark m,
-			   LATERAL (VALUES (m.settled_position, m.events),
-							   (m.published_position, m.published_events)) AS w (position, events)
-		  WHERE check_events AND w.events IS NOT NULL
-			AND (w.position = m.settled_position OR NOT EXISTS (
+		   format('%s up to position %s, and there are %s', w.events, w.position,
+				  CASE WHEN t.events = w.events THEN 'others' ELSE t.events::text END)
+	FROM eventstore.watermark m,
+		 LATERAL (VALUES (m.settled_position, m.events, m.checksum),
+						 (m.published_position, m.published_events, m.published_checksum))
+			AS w (position, events, checksum),
+		 LATERAL eventstore.tally(CASE WHEN check_events AND w.events IS NOT NULL THEN w.position END) AS t
+	WHERE (t.events, t.checksum) <> (w.events, w.checksum)
+		AND (w.position = m.settled_position OR NOT EXISTS (
 				SELECT FROM pg_subscription_rel
 				WHERE srrelid IN ('eventstore.events'::regclass, 'eventstore.watermark'::regclass)
-					AND srsubstate <> 'r'))) AS p (events, position, found)
-	WHERE p.events <> p.found
+					AND srsubstate <> 'r'))
 
 	UNION ALL
 	SELECT 'no checkpoint is above the last position',

@@ -62,9 +62,11 @@ static const EsColumn watermark_columns[] = {
 	{"only_row", BOOLOID, true},
 	{"settled_position", INT8OID, true},
 	{"events", INT8OID, false},
+	{"checksum", INT8OID, false},
 	{"is_replica", BOOLOID, true},
 	{"published_position", INT8OID, false},
 	{"published_events", INT8OID, false},
+	{"published_checksum", INT8OID, false},
 };
 
 /* What the append path guarantees by construction and need not evaluate. */

@@ -270,7 +270,7 @@ eventstore_new_digests(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	events = es_catalog_open_events_for_reading();
-	if (lock_out_others() && !es_replica_is_subscribed())
+	if (lock_out_others() && !es_replica_is_one())
 	{
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		make_digests(result, events, snapshot, max_digests);

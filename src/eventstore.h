@@ -442,6 +442,7 @@ extern void es_replica_check_append(Relation events);
 extern void es_replica_check_next(int64 last_taken, int64 next);
 extern uint64 es_replica_subscription_changes(void);
 extern bool es_replica_is_subscribed(void);
+extern bool es_replica_is_one(void);
 
 /* ---- settled_floor.c ---- */
 

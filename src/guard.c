@@ -77,6 +77,19 @@ is_subscribed_to(Relation table)
 }
 
 /*
+ * Is this a row that a worker inserts or changes itself?  Then nothing is on the
+ * error context stack but the callback of COPY, or that of what is applied.
+ */
+bool
+es_guard_row_is_replicated(Relation table)
+{
+	if (!IsLogicalWorker() || !is_subscribed_to(table) || error_context_stack == NULL)
+		return false;
+	return am_tablesync_worker() ? error_context_stack->previous == NULL :
+		es_is_apply_context(error_context_stack);
+}
+
+/*
  * Is this what a worker itself does?  One that makes an initial copy inserts,
  * with nothing at all on the stack; what it applies afterwards inserts, too, but
  * fires no statement trigger.
@@ -84,12 +97,12 @@ is_subscribed_to(Relation table)
 static bool
 is_replicated(const TriggerData *trigger)
 {
-	if (!IsLogicalWorker() || !is_subscribed_to(trigger->tg_relation))
-		return false;
+	Relation	table = trigger->tg_relation;
+
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		return am_tablesync_worker() && error_context_stack == NULL;
-	return !am_tablesync_worker() && error_context_stack != NULL &&
-		es_is_apply_context(error_context_stack) &&
+		return IsLogicalWorker() && is_subscribed_to(table) &&
+			am_tablesync_worker() && error_context_stack == NULL;
+	return es_guard_row_is_replicated(table) && !am_tablesync_worker() &&
 		(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		 TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event));
 }

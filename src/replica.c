@@ -35,6 +35,8 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_subscription.h"
 #include "catalog/pg_subscription_rel.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
@@ -43,6 +45,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -74,6 +77,24 @@ static int64 known_own_position = 0;
 /* ---- subscriptions ---- */
 
 /*
+ * A database that was made of another one has the entries of that one's
+ * subscriptions.
+ */
+static bool
+is_ours(Oid subscription)
+{
+	HeapTuple	tuple = SearchSysCache1(SUBSCRIPTIONOID, ObjectIdGetDatum(subscription));
+	bool		is_ours = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		is_ours = ((Form_pg_subscription) GETSTRUCT(tuple))->subdbid == MyDatabaseId;
+		ReleaseSysCache(tuple);
+	}
+	return is_ours;
+}
+
+/*
  * Look up how a table's rows arrive, for a snapshot or, with NULL, now.
  */
 static Arrival
@@ -92,6 +113,8 @@ look_up_arrival(Relation subscription_rel, Oid table, Snapshot snapshot)
 	{
 		Form_pg_subscription_rel form = (Form_pg_subscription_rel) GETSTRUCT(tuple);
 
+		if (!is_ours(form->srsubid))
+			continue;
 		arrival.nsubscriptions++;
 		arrival.subscription = form->srsubid;
 		arrival.is_ready = form->srsubstate == SUBREL_STATE_READY;
@@ -123,18 +146,39 @@ es_replica_subscription_changes(void)
 }
 
 /*
- * Is some subscription in place that brings events or the watermark?
+ * Is some subscription in place that brings events or the watermark?  The tables
+ * need not be as they were made.
  */
 bool
 es_replica_is_subscribed(void)
 {
-	const EsCatalog *catalog = es_catalog_get();
+	static const char *const names[] = {ES_EVENTS, "watermark"};
+	Oid			schema = get_namespace_oid(ES_SCHEMA, true);
 	Relation	subscription_rel = table_open(SubscriptionRelRelationId, AccessShareLock);
-	Arrival		events = look_up_arrival(subscription_rel, catalog->events, NULL);
-	Arrival		watermark = look_up_arrival(subscription_rel, catalog->watermark, NULL);
+	int			nsubscriptions = 0;
 
+	for (int i = 0; OidIsValid(schema) && i < lengthof(names); i++)
+	{
+		Oid			table = get_relname_relid(names[i], schema);
+
+		if (OidIsValid(table))
+			nsubscriptions += look_up_arrival(subscription_rel, table, NULL).nsubscriptions;
+	}
 	table_close(subscription_rel, AccessShareLock);
-	return events.nsubscriptions + watermark.nsubscriptions > 0;
+	return nsubscriptions > 0;
+}
+
+/*
+ * Do the events come from another store, or did they until its subscription was
+ * dropped?
+ */
+bool
+es_replica_is_one(void)
+{
+	EsWatermark watermark;
+
+	es_watermark_get_now(&watermark);
+	return watermark.is_replica || es_replica_is_subscribed();
 }
 
 /*
@@ -261,7 +305,8 @@ es_replica_get_bound(Relation events, Snapshot snapshot, int64 *bound, bool *is_
 	{
 		if (watermark.is_replica)
 			report_former_replica();
-		if (subscription_changes == changes_before && !watermark.is_own)
+		/* a later snapshot may see a subscription that this one does not */
+		if (subscription_changes == changes_before && !watermark.is_own && !es_replica_is_one())
 			note_independence(events, snapshot);
 		return false;
 	}
@@ -330,15 +375,6 @@ es_replica_check_own(int64 position)
 
 /* ---- appenders ---- */
 
-static void
-get_watermark_now(EsWatermark *watermark)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-	es_watermark_get(watermark, snapshot);
-	UnregisterSnapshot(snapshot);
-}
-
 /*
  * Refuse to append to a logical replica, or to what was one.  It is looked up
  * once in a session, and again whenever a subscription has changed; but what
@@ -362,7 +398,7 @@ es_replica_check_append(Relation events)
 				 errmsg("events can't be appended to a logical replica"),
 				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
 				 errhint("Append at the publisher; or, once it takes no more events and all have arrived, drop the subscription here and call eventstore.continue_positions().")));
-	get_watermark_now(&watermark);
+	es_watermark_get_now(&watermark);
 	if (watermark.is_replica)
 		report_former_replica();
 	es_replica_check_own(es_position_last(events));
@@ -431,7 +467,8 @@ become_independent(void)
 {
 	static EsStatement forget_publisher = {
 		.text = "UPDATE eventstore.watermark"
-		" SET is_replica = false, published_position = NULL, published_events = NULL"
+		" SET is_replica = false, published_position = NULL, published_events = NULL,"
+		"	published_checksum = NULL"
 	};
 	EsBooks		books;
 
@@ -466,7 +503,7 @@ eventstore_continue_positions(PG_FUNCTION_ARGS)
 	check_can_continue();
 
 	last_own = last_own_position();
-	get_watermark_now(&watermark);
+	es_watermark_get_now(&watermark);
 	above = Max(above, Max(watermark.settled_position, watermark.published_position));
 	above = Max(above, es_position_last(events));
 

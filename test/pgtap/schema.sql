@@ -108,9 +108,11 @@ SELECT results_eq(
 	$$VALUES (1, 'only_row', 'boolean', true, 'true'),
 			 (2, 'settled_position', 'bigint', true, NULL),
 			 (3, 'events', 'bigint', false, NULL),
-			 (4, 'is_replica', 'boolean', true, 'false'),
-			 (5, 'published_position', 'bigint', false, NULL),
-			 (6, 'published_events', 'bigint', false, NULL)$$,
+			 (4, 'checksum', 'bigint', false, NULL),
+			 (5, 'is_replica', 'boolean', true, 'false'),
+			 (6, 'published_position', 'bigint', false, NULL),
+			 (7, 'published_events', 'bigint', false, NULL),
+			 (8, 'published_checksum', 'bigint', false, NULL)$$,
 	'columns of watermark: name, type, not null, default');
 SELECT results_eq(
 	$$SELECT a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod)
@@ -385,7 +387,8 @@ SELECT set_eq(
 	  ('guard_rewrite', '', 'event_trigger'),
 	  ('receive_watermark', '', 'trigger'),
 	  ('note_subscription', '', 'event_trigger'),
-	  ('next_watermark', 'OUT settled_position bigint, OUT events bigint, OUT is_replica boolean', 'record'),
+	  ('tally', 'up_to_position bigint, OUT events bigint, OUT checksum bigint', 'record'),
+	  ('next_watermark', 'OUT settled_position bigint, OUT events bigint, OUT checksum bigint, OUT is_replica boolean', 'record'),
 	  ('enable_guard', '', 'void'),
 	  ('check_own_tables', '', 'void'),
 	  ('foreign_code', '', 'TABLE(detail text)'),
@@ -434,6 +437,7 @@ SELECT set_eq(
 	  ('receive_watermark', 'c', 'v', 'u', false),
 	  ('note_subscription', 'c', 'v', 'u', false),
 	  ('next_watermark', 'c', 'v', 'u', false),
+	  ('tally', 'c', 's', 'r', true),
 	  ('enable_guard', 'sql', 'v', 'u', false),
 	  ('advance_watermark', 'sql', 'v', 'u', false),
 	  ('write_watermark', 'sql', 'v', 'u', false),

@@ -104,13 +104,13 @@ SELECT count(*) FROM eventstore.read_category('Many');
 --
 SELECT eventstore.settled_position(), eventstore.settled_position(5),
 	   eventstore.settled_position(1210), eventstore.settled_position(5000);
-SELECT * FROM eventstore.watermark;
+SELECT settled_position, events, is_replica FROM eventstore.watermark;
 SELECT eventstore.advance_watermark();
 SELECT eventstore.advance_watermark();
-SELECT * FROM eventstore.watermark;
+SELECT settled_position, events, is_replica FROM eventstore.watermark;
 SELECT last_position FROM eventstore.append_event('A-1', 'T6', '6');
 SELECT eventstore.advance_watermark(), eventstore.settled_position();
-SELECT * FROM eventstore.watermark;
+SELECT settled_position, events, is_replica FROM eventstore.watermark;
 INSERT INTO eventstore.watermark (only_row, settled_position) VALUES (false, 1);
 INSERT INTO eventstore.watermark (settled_position) VALUES (1);
 

@@ -93,7 +93,7 @@ SELECT version FROM eventstore.read_category('Order'::pg_catalog.text);
 SELECT eventstore.grant_reader('regress_es_user'::name);
 SELECT pg_catalog.count(*) FROM watermark;
 RESET search_path;
-SELECT * FROM eventstore.watermark;
+SELECT settled_position, events, is_replica FROM eventstore.watermark;
 DROP TABLE pg_temp.watermark, pg_temp.events;
 DROP SEQUENCE pg_temp.events_global_position_seq;
 DROP DOMAIN pg_temp.int8;

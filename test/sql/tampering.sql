@@ -112,7 +112,7 @@ ALTER TABLE eventstore.digests DISABLE TRIGGER ALL;
 DELETE FROM eventstore.events WHERE global_position > 1200;
 DELETE FROM eventstore.digests WHERE up_to_position > 1000;
 ALTER TABLE eventstore.watermark DISABLE TRIGGER ALL;
-UPDATE eventstore.watermark SET settled_position = 1200, events = 1200;
+UPDATE eventstore.watermark SET settled_position = 1200, events = NULL;
 SELECT eventstore.enable_guard();
 SELECT eventstore.write_digests(10);
 SELECT * FROM eventstore.verify();
