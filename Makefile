@@ -17,7 +17,7 @@
 EXTENSION = eventstore
 MODULE_big = eventstore
 DATA = $(wildcard sql/eventstore--*.sql)
-OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
+OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 

@@ -10,7 +10,7 @@
 #include "fmgr.h"
 
 #include "eventstore.h"
-#include "wake.h"
+#include "wake/wake.h"
 
 PG_MODULE_MAGIC;
 

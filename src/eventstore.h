@@ -378,7 +378,7 @@ extern int64 es_entry_scan_last_position(Relation events, Relation position_inde
 extern int64 es_position_index_last(Relation events, Relation position_index);
 extern int64 es_position_last(Relation events);
 
-/* ---- settle.c ---- */
+/* ---- walk.c ---- */
 
 /*
  * A walk up the global order under one snapshot.  "position" is the place
@@ -523,7 +523,7 @@ extern HeapTuple es_partition_scan_next(EsPartitionScan *scan);
 extern int64 es_partition_scan_reached(EsPartitionScan *scan);
 extern void es_partition_scan_end(EsPartitionScan *scan);
 
-/* ---- books.c ---- */
+/* ---- as_owner.c ---- */
 
 typedef struct EsBooks
 {
