@@ -10,9 +10,12 @@
 #include "fmgr.h"
 
 #include "eventstore.h"
-#include "wake/wake.h"
+#include "settings.h"
+#include "wake/two_phase.h"
 
 PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)

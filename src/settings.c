@@ -9,7 +9,7 @@
 
 #include "utils/guc.h"
 
-#include "eventstore.h"
+#include "settings.h"
 #include "wait_point.h"
 
 bool		es_serialize_appends = false;

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 #include "wait_point.h"
 
 #ifdef ES_WAIT_POINTS

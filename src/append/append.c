@@ -18,13 +18,25 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "eventstore.h"
+#include "append/append_request.h"
+#include "append/dedup.h"
+#include "append/event_writer.h"
+#include "append/expectation.h"
+#include "order/gate.h"
+#include "order/replica.h"
+#include "settings.h"
+#include "store/catalog.h"
+#include "store/index_set.h"
+#include "store/rights.h"
+#include "store/stream.h"
+#include "wake/notify.h"
 
 #define NATTS_RESULT 5
 

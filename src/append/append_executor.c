@@ -15,12 +15,17 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "nodes/pg_list.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteDefine.h"
+#include "utils/rel.h"
 
+#include "append/append_executor.h"
 #include "compat.h"
-#include "eventstore.h"
+#include "store/catalog.h"
 #include "store/guard.h"
+#include "store/index_set.h"
 
 struct EsAppendExecutor
 {

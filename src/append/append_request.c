@@ -18,9 +18,12 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
+#include "append/append_request.h"
 #include "append/event_check.h"
-#include "eventstore.h"
+#include "append/json_reader.h"
+#include "append/uuid_v7.h"
 
 /* Expected versions below zero have one meaning: the stream must exist. */
 #define EXPECT_STREAM_EXISTS (-1)

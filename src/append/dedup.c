@@ -22,7 +22,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/skey.h"
 #include "access/tableam.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -30,7 +33,10 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
+#include "utils/uuid.h"
 
+#include "append/append_request.h"
+#include "append/dedup.h"
 #include "compat.h"
 #include "errors.h"
 #include "eventstore.h"

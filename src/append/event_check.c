@@ -8,7 +8,10 @@
  */
 #include "postgres.h"
 
+#include "append/append_request.h"
 #include "append/event_check.h"
+#include "append/payload_check.h"
+#include "eventstore.h"
 
 /*
  * Raise an error if this can't be the name of a stream, a type or the like.

@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heaptoast.h"
 #include "access/tableam.h"
 #include "access/toast_internals.h"
@@ -31,12 +32,25 @@
 #include "access/xloginsert.h"
 #include "catalog/pg_control.h"
 #include "commands/sequence.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
+#include "append/append_executor.h"
+#include "append/append_request.h"
+#include "append/dedup.h"
+#include "append/event_writer.h"
 #include "eventstore.h"
+#include "order/gate.h"
+#include "order/position_index.h"
+#include "order/replica.h"
+#include "store/catalog.h"
+#include "store/index_set.h"
+#include "store/lock.h"
 #include "wait_point.h"
 
 /* What one turn in the gate is bounded by. */

@@ -9,8 +9,10 @@
 
 #include "utils/builtins.h"
 
+#include "append/append_request.h"
+#include "append/expectation.h"
 #include "errors.h"
-#include "eventstore.h"
+#include "store/stream.h"
 
 static bool
 is_met(const EsAppendRequest *request, const EsStream *stream)

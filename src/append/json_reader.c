@@ -18,10 +18,11 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
-#include "eventstore.h"
+#include "append/json_reader.h"
 
 /*
  * The next byte, or an error where a valid document can't end.

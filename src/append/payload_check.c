@@ -32,7 +32,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
-#include "eventstore.h"
+#include "append/json_reader.h"
+#include "append/payload_check.h"
 
 /*
  * What takes a number out of the range of numeric is an exponent of no fewer

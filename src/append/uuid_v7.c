@@ -13,9 +13,11 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/uuid.h"
 #include <time.h>
 
-#include "eventstore.h"
+#include "append/uuid_v7.h"
 
 #define NS_PER_MS INT64CONST(1000000)
 

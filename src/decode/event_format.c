@@ -21,10 +21,16 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
-#include "decode/output.h"
+#include "decode/event_format.h"
+#include "decode/json_writer.h"
+#include "decode/output_options.h"
+#include "eventstore.h"
 
 /* An event that is being written. */
 typedef struct EventWriter

@@ -10,11 +10,18 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 #include "utils/typcache.h"
 
-#include "decode/output.h"
+#include "decode/event_format.h"
+#include "decode/event_source.h"
+#include "decode/output_options.h"
+#include "eventstore.h"
+#include "store/catalog.h"
 
 PG_FUNCTION_INFO_V1(eventstore_event_json);
 PG_FUNCTION_INFO_V1(eventstore_event_cloudevent);

@@ -9,11 +9,12 @@
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "decode/output.h"
+#include "decode/event_source.h"
 
 static bool
 is_unreserved(unsigned char c)

@@ -13,12 +13,14 @@
 #include "postgres.h"
 
 #include "common/base64.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
-#include "decode/output.h"
+#include "decode/json_writer.h"
 
 /* So many bytes are encoded at a time: a multiple of 3. */
 #define BASE64_CHUNK (3 * 1024 * 1024)

@@ -18,10 +18,13 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "decode/output.h"
+#include "decode/json_writer.h"
+#include "decode/message_encoding.h"
 
 /*
  * Convert it, or return NULL if the client's encoding lacks a character.

@@ -11,9 +11,13 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
-#include "decode/output.h"
+#include "decode/event_format.h"
+#include "decode/json_writer.h"
+#include "decode/message_format.h"
+#include "decode/output_options.h"
 
 static void
 write_boolean(EsJsonWriter *json, const char *name, bool value)

@@ -16,12 +16,16 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
 
-#include "decode/output.h"
+#include "decode/event_source.h"
+#include "decode/output_options.h"
+#include "store/name_set.h"
 
 typedef struct OutputOption OutputOption;
 

@@ -31,10 +31,17 @@
 #include "replication/output_plugin.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "decode/output.h"
+#include "decode/event_format.h"
+#include "decode/message_encoding.h"
+#include "decode/message_format.h"
+#include "decode/output_options.h"
+#include "decode/past_events.h"
+#include "eventstore.h"
+#include "store/name_set.h"
 
 /* The state of one decoding. */
 typedef struct EsOutputPlugin

@@ -16,8 +16,11 @@
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
-#include "decode/output.h"
+#include "decode/past_events.h"
+#include "eventstore.h"
+#include "store/catalog.h"
 
 /*
  * Was it called eventstore.events?

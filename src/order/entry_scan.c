@@ -33,17 +33,24 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/itup.h"
+#include "access/relscan.h"
+#include "access/skey.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "order/entry_scan.h"
+#include "store/catalog.h"
 
 static void
 forget_entries(EsEntryScan *scan)

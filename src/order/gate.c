@@ -47,7 +47,8 @@
 #include "storage/lock.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "order/gate.h"
+#include "store/lock.h"
 #include "store/lock_tags.h"
 
 #define APPENDER_MODE RowExclusiveLock

@@ -12,12 +12,18 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/itup.h"
 #include "access/nbtree.h"
+#include "access/relscan.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "order/position_index.h"
+#include "store/catalog.h"
 
 /*
  * The same by an ordinary scan.

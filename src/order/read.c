@@ -14,21 +14,30 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_collation.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
-#include "eventstore.h"
+#include "order/entry_scan.h"
+#include "order/walk.h"
+#include "store/catalog.h"
+#include "store/event_row.h"
+#include "store/stream.h"
 
 PG_FUNCTION_INFO_V1(eventstore_read_stream);
 PG_FUNCTION_INFO_V1(eventstore_read_stream_backwards);

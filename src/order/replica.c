@@ -34,11 +34,13 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_subscription.h"
 #include "catalog/pg_subscription_rel.h"
 #include "commands/sequence.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
@@ -46,11 +48,17 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "eventstore.h"
+#include "order/position_index.h"
+#include "order/replica.h"
+#include "order/snapshot_mark.h"
 #include "order/watermark.h"
+#include "store/as_owner.h"
+#include "store/catalog.h"
 
 PG_FUNCTION_INFO_V1(eventstore_continue_positions);
 

@@ -20,8 +20,11 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "utils/rel.h"
 
-#include "eventstore.h"
+#include "order/replica.h"
+#include "order/settled_floor.h"
+#include "order/snapshot_mark.h"
 #include "order/watermark.h"
 
 /*

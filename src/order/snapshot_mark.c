@@ -31,7 +31,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
-#include "eventstore.h"
+#include "order/snapshot_mark.h"
 
 /*
  * Remember the snapshot's time.

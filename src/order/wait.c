@@ -16,11 +16,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -29,7 +31,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "eventstore.h"
+#include "order/walk.h"
+#include "store/catalog.h"
 #include "wake/wake.h"
 
 PG_FUNCTION_INFO_V1(eventstore_wait_for_events);

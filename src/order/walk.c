@@ -50,19 +50,29 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "eventstore.h"
-#include "wait_point.h"
+#include "order/entry_scan.h"
+#include "order/gate.h"
+#include "order/replica.h"
+#include "order/settled_floor.h"
+#include "order/walk.h"
 #include "order/watermark.h"
+#include "store/catalog.h"
+#include "store/event_row.h"
+#include "wait_point.h"
+#include "wake/notify.h"
 
 /*
  * Did the snapshot see no running transaction, and were none begun since?

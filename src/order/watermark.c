@@ -18,16 +18,23 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/uuid.h"
 
 #include "eventstore.h"
+#include "order/entry_scan.h"
 #include "order/watermark.h"
+#include "store/catalog.h"
+#include "store/event_row.h"
 
 PG_FUNCTION_INFO_V1(eventstore_tally);
 

@@ -39,18 +39,25 @@
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
 #include "replication/logicalworker.h"
 #include "replication/worker_internal.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "eventstore.h"
-#include "store/guard.h"
+#include "order/replica.h"
+#include "order/walk.h"
 #include "order/watermark.h"
+#include "store/as_owner.h"
+#include "store/catalog.h"
+#include "store/guard.h"
+#include "wake/notify.h"
 
 PG_FUNCTION_INFO_V1(eventstore_receive_watermark);
 PG_FUNCTION_INFO_V1(eventstore_next_watermark);

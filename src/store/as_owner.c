@@ -20,7 +20,8 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "eventstore.h"
+#include "store/as_owner.h"
+#include "store/rights.h"
 
 static Oid
 find_owner(void)

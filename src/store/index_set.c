@@ -12,8 +12,10 @@
 
 #include "access/genam.h"
 #include "catalog/index.h"
+#include "utils/rel.h"
 
-#include "eventstore.h"
+#include "store/catalog.h"
+#include "store/index_set.h"
 
 static void
 open_index(EsIndexSet *set, const EsIndex *known, const Oid *valid)

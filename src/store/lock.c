@@ -21,7 +21,7 @@
 #include "utils/resowner.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "store/lock.h"
 
 /*
  * Book on the (sub)transaction.  Returns what to go back to; after an error

@@ -12,7 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "eventstore.h"
+#include "store/name_set.h"
 
 int
 es_name_compare(const EsName *a, const EsName *b)

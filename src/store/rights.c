@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -20,7 +21,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
-#include "eventstore.h"
+#include "store/rights.h"
 
 PG_FUNCTION_INFO_V1(eventstore_check_own_tables);
 

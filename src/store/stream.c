@@ -19,18 +19,26 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/skey.h"
 #include "access/tableam.h"
 #include "access/twophase.h"
 #include "common/hashfn.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
 #include "eventstore.h"
+#include "store/catalog.h"
+#include "store/lock.h"
 #include "store/lock_tags.h"
+#include "store/stream.h"
+#include "store/transaction.h"
 
 /* The part of the shared lock table that one transaction's streams may take. */
 #define LOCK_TABLE_SHARE 8

@@ -18,7 +18,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
-#include "eventstore.h"
+#include "store/transaction.h"
 
 /* The innermost; all are in TopTransactionContext. */
 static EsTransactionNote *current = NULL;

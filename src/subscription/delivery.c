@@ -11,7 +11,8 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
-#include "eventstore.h"
+#include "store/event_row.h"
+#include "subscription/delivery.h"
 
 /* partition and attempt */
 #define NATTS_IN_FRONT 2

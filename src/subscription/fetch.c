@@ -35,14 +35,22 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "eventstore.h"
+#include "store/as_owner.h"
+#include "store/catalog.h"
+#include "store/name_set.h"
+#include "subscription/delivery.h"
+#include "subscription/partition_scan.h"
+#include "subscription/retries.h"
 
 PG_FUNCTION_INFO_V1(eventstore_fetch_events);
 

@@ -18,16 +18,26 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "eventstore.h"
+#include "order/entry_scan.h"
+#include "order/walk.h"
+#include "store/catalog.h"
+#include "store/event_row.h"
+#include "store/name_set.h"
+#include "subscription/partition_scan.h"
 
 PG_FUNCTION_INFO_V1(eventstore_stream_partition);
 

@@ -23,13 +23,23 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 
 #include "eventstore.h"
+#include "order/entry_scan.h"
+#include "store/as_owner.h"
+#include "store/catalog.h"
+#include "store/event_row.h"
+#include "subscription/delivery.h"
+#include "subscription/partition_scan.h"
+#include "subscription/retries.h"
 
 /* A stream that catches up gets so many events at a time. */
 #define MAX_CATCH_UP 10

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * digest.h
- *	  What makes and checks the digests of the events.
+ *	  The digests of what is settled.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,11 +9,12 @@
 #define ES_DIGEST_H
 
 #include "access/genam.h"
-#include "common/sha2.h"
-#include "utils/rel.h"
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-#define ES_DIGEST_LENGTH PG_SHA256_DIGEST_LENGTH
+#include "verify/event_digest.h"
 
 /* The columns of eventstore.digests. */
 enum EsDigestsColumn
@@ -25,18 +26,6 @@ enum EsDigestsColumn
 };
 
 #define Natts_es_digests Anum_es_digests_made_at
-
-/* ---- event_digest.c ---- */
-
-typedef struct EsDigester EsDigester;
-
-extern EsDigester *es_digester_begin(void);
-extern void es_digester_begin_range(EsDigester *digester, const uint8 *previous);
-extern Size es_digester_add(EsDigester *digester, HeapTuple row, TupleDesc descriptor);
-extern void es_digester_end_range(EsDigester *digester, uint8 *digest);
-extern void es_digester_end(EsDigester *digester);
-
-/* ---- digest.c ---- */
 
 /* A row of eventstore.digests. */
 typedef struct EsDigest

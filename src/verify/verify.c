@@ -10,12 +10,16 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "eventstore.h"
+#include "store/catalog.h"
 
 PG_FUNCTION_INFO_V1(eventstore_rewritten_positions);
 

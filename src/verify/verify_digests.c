@@ -12,19 +12,26 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "store/catalog.h"
+#include "store/event_row.h"
 #include "verify/digest.h"
-#include "eventstore.h"
-#include "verify/verify.h"
+#include "verify/event_digest.h"
+#include "verify/verify_faults.h"
 
 PG_FUNCTION_INFO_V1(eventstore_broken_digests);
 

@@ -11,9 +11,11 @@
  */
 #include "postgres.h"
 
+#include "nodes/execnodes.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
-#include "verify/verify.h"
+#include "verify/verify_faults.h"
 
 static const char *const invariants[ES_FAULT_KINDS] = {
 	[ES_FAULT_MISSING] = "every event is in each index",

@@ -56,13 +56,24 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
+#include "storage/bufmgr.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "verify/verify.h"
+#include "store/catalog.h"
+#include "verify/verify_faults.h"
+#include "verify/verify_key.h"
+#include "verify/verify_leaves.h"
+#include "verify/verify_map.h"
+#include "verify/verify_table.h"
 #include "wait_point.h"
 
 /* An index, and what is known of it in the part that is looked at. */

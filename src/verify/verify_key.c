@@ -13,11 +13,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/itup.h"
 #include "access/toast_compression.h"
 #include "access/tupmacs.h"
 #include "common/hashfn.h"
+#include "utils/rel.h"
 
-#include "verify/verify.h"
+#include "store/name_set.h"
+#include "verify/verify_key.h"
 
 /* Nothing that fits into an entry was longer than this before compression. */
 #define MAX_KEY_SIZE (1024 * 1024)

@@ -23,11 +23,14 @@
  */
 #include "postgres.h"
 
+#include "access/itup.h"
 #include "access/nbtree.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 
-#include "verify/verify.h"
+#include "verify/verify_key.h"
+#include "verify/verify_leaves.h"
 #include "wait_point.h"
 
 /*

@@ -15,7 +15,7 @@
 #include "access/htup_details.h"
 #include "miscadmin.h"
 
-#include "verify/verify.h"
+#include "verify/verify_map.h"
 
 #define PLACES_PER_BYTE 4
 

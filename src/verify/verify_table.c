@@ -14,12 +14,18 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
-#include "verify/verify.h"
+#include "eventstore.h"
+#include "verify/verify_map.h"
+#include "verify/verify_table.h"
 
 /*
  * Begin a walk.  The table must be locked, and the snapshot stay registered.

@@ -22,7 +22,9 @@
 #include "commands/async.h"
 #include "commands/extension.h"
 
-#include "eventstore.h"
+#include "settings.h"
+#include "store/transaction.h"
+#include "wake/notify.h"
 #include "wake/wake.h"
 
 #define CHANNEL "eventstore"

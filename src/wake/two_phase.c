@@ -14,8 +14,8 @@
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 
-#include "eventstore.h"
-#include "wake/wake.h"
+#include "wake/notify.h"
+#include "wake/two_phase.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
 

@@ -35,9 +35,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "eventstore.h"
+#include "store/transaction.h"
 #include "wait_point.h"
 #include "wake/wake.h"
+#include "wake/wake_slots.h"
 
 /* Microseconds */
 #define RETRY_AFTER			(5 * USECS_PER_SEC)

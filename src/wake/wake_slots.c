@@ -20,13 +20,14 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "wake/wake.h"
+#include "wake/wake_slots.h"
 
 /* The number goes up with each change of the layout. */
 #define AREA_NAME		"eventstore wake-ups 2"

@@ -37,6 +37,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
@@ -53,15 +54,24 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "eventstore.h"
-#include "wait_point.h"
+#include "order/position_index.h"
+#include "order/walk.h"
 #include "order/watermark.h"
+#include "settings.h"
+#include "store/catalog.h"
+#include "wait_point.h"
+#include "wake/notify.h"
 #include "wake/wake.h"
+#include "wake/wake_slots.h"
+#include "worker/worker.h"
+#include "worker/worker_options.h"
+#include "worker/worker_watermark.h"
 
 /* Milliseconds */
 #define PAUSE				3

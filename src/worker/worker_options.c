@@ -10,7 +10,7 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 
-#include "wake/wake.h"
+#include "worker/worker_options.h"
 
 #define LOCK_PATIENCE		100 /* milliseconds */
 

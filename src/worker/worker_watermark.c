@@ -19,16 +19,20 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/pg_list.h"
 #include "parser/parse_func.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
-#include "verify/digest.h"
 #include "eventstore.h"
-#include "wake/wake.h"
+#include "settings.h"
+#include "store/catalog.h"
+#include "verify/digest.h"
+#include "worker/worker_watermark.h"
 
 /* Milliseconds.  A digest may be that of an event of a gigabyte. */
 #define WATERMARK_PATIENCE	1000
