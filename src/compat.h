@@ -16,6 +16,11 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
+/* 16: what varlena values consist of got a header of its own. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 18: index_beginscan() got an instrumentation argument. */
 #if PG_VERSION_NUM >= 190000
 #define es_index_beginscan(heap, index, snapshot, nkeys) \

@@ -23,6 +23,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "append/json_reader.h"
+#include "compat.h"
 
 /*
  * The next byte, or an error where a valid document can't end.

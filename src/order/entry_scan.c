@@ -52,6 +52,25 @@
 #include "order/entry_scan.h"
 #include "store/catalog.h"
 
+struct EsEntryScan
+{
+	Relation	events;
+	Snapshot	snapshot;
+	IndexScanDesc index_scan;
+	int			nkeys;
+	ScanDirection direction;
+	bool		want_positions;
+	bool		want_rows;
+	Buffer		heap_buffer;
+	Buffer		vm_buffer;
+	TupleTableSlot *slot;		/* the row of an entry fetched alone */
+	int			nentries;		/* collected */
+	int			nlooked_at;		/* ... of which the rows were looked at */
+	int			next;			/* ... of which were handed out */
+	bool		at_end;			/* has the index said so? */
+	EsEntry		entries[ES_MAX_COLLECTED_ENTRIES];
+};
+
 static void
 forget_entries(EsEntryScan *scan)
 {
@@ -94,6 +113,15 @@ es_entry_scan_want_positions(EsEntryScan *scan)
 {
 	scan->want_positions = true;
 	scan->index_scan->xs_want_itup = true;
+}
+
+/*
+ * The caller is content with positions, and with whether rows are seen.
+ */
+void
+es_entry_scan_want_no_rows(EsEntryScan *scan)
+{
+	scan->want_rows = false;
 }
 
 static void

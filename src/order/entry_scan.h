@@ -9,16 +9,14 @@
 #ifndef ES_ENTRY_SCAN_H
 #define ES_ENTRY_SCAN_H
 
-#include "access/genam.h"
 #include "access/htup.h"
 #include "access/sdir.h"
 #include "access/skey.h"
-#include "executor/tuptable.h"
-#include "storage/buf.h"
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+/* So many are collected ahead at the most. */
 #define ES_MAX_COLLECTED_ENTRIES 128
 
 /* An entry of an index of the events table, and the row behind it. */
@@ -31,28 +29,12 @@ typedef struct EsEntry
 	HeapTupleData row;			/* the one that it sees */
 } EsEntry;
 
-typedef struct EsEntryScan
-{
-	Relation	events;
-	Snapshot	snapshot;
-	IndexScanDesc index_scan;
-	int			nkeys;
-	ScanDirection direction;
-	bool		want_positions;
-	bool		want_rows;
-	Buffer		heap_buffer;
-	Buffer		vm_buffer;
-	TupleTableSlot *slot;		/* the row of an entry fetched alone */
-	int			nentries;		/* collected */
-	int			nlooked_at;		/* ... of which the rows were looked at */
-	int			next;			/* ... of which were handed out */
-	bool		at_end;			/* has the index said so? */
-	EsEntry		entries[ES_MAX_COLLECTED_ENTRIES];
-} EsEntryScan;
+typedef struct EsEntryScan EsEntryScan;
 
 extern EsEntryScan *es_entry_scan_begin(Relation events, Relation index,
 										Snapshot snapshot, int nkeys);
 extern void es_entry_scan_want_positions(EsEntryScan *scan);
+extern void es_entry_scan_want_no_rows(EsEntryScan *scan);
 extern void es_entry_scan_position(EsEntryScan *scan, ScanKey keys,
 								   ScanDirection direction);
 extern EsEntry *es_entry_scan_next(EsEntryScan *scan, int64 max_entries);

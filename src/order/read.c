@@ -320,7 +320,7 @@ settle_for_reading_backwards(const EsRead *read, int64 before_position)
 {
 	EsWalk	   *walk = es_walk_begin_settling(read->events, read->snapshot, 0);
 	int64		settled = es_walk_settle(walk, ES_WALK_TO_END);
-	bool		may_fall_back = RecoveryInProgress() && !walk->is_replica;
+	bool		may_fall_back = RecoveryInProgress() && !es_walk_is_on_replica(walk);
 
 	es_walk_end(walk);
 	if (may_fall_back && settled < before_position &&
@@ -358,10 +358,7 @@ eventstore_read_all_backwards(PG_FUNCTION_ARGS)
 static bool
 row_is_reached(void *arg, HeapTuple row)
 {
-	EsWalk	   *walk = arg;
-	int64		position = es_event_position(row, RelationGetDescr(walk->events));
-
-	return es_walk_settle(walk, position) >= position;
+	return es_walk_reaches(arg, row);
 }
 
 /*

@@ -75,6 +75,30 @@
 #include "wake/notify.h"
 
 /*
+ * A walk up the global order under one snapshot.  "position" is the place
+ * that has been reached: that of the last event handed out or, where events
+ * were not wanted, passed.  All at or below it is settled.
+ */
+struct EsWalk
+{
+	Relation	events;
+	Relation	position_index;
+	Snapshot	snapshot;
+	EsEntryScan *scan;
+	int64		after_position; /* where the walk began */
+	int64		position;
+	int64		covered;		/* the position of the last entry looked at */
+	int64		last_gap;		/* the last position that was not in the index */
+	bool		all_settled;	/* did the snapshot see nothing running? */
+	bool		gaps_settled;	/* is every gap from here on settled? */
+	int64		watermark;		/* in recovery: gaps up to here are settled */
+	bool		is_replica;		/* do events arrive by a subscription? */
+	int64		bound;			/* ... then all up to here is settled */
+	bool		is_held;		/* ... and soon more than its watermark says */
+	bool		stopped;		/* met a position that is not settled */
+};
+
+/*
  * Did the snapshot see no running transaction, and were none begun since?
  */
 static bool
@@ -339,11 +363,40 @@ es_walk_settle(EsWalk *walk, int64 limit)
 		walk->position = Max(walk->position, limit);
 	}
 
-	walk->scan->want_rows = false;
+	es_entry_scan_want_no_rows(walk->scan);
 	while (walk->position < limit &&
 		   walk_step(walk, limit, limit - walk->position) != NULL)
 		 /* go on */ ;
 	return walk->position;
+}
+
+/*
+ * Is all settled up to this event, which was found in another way?
+ */
+bool
+es_walk_reaches(EsWalk *walk, HeapTuple row)
+{
+	int64		position = es_event_position(row, RelationGetDescr(walk->events));
+
+	return es_walk_settle(walk, position) >= position;
+}
+
+/*
+ * The place that the walk has reached.
+ */
+int64
+es_walk_position(const EsWalk *walk)
+{
+	return walk->position;
+}
+
+/*
+ * Do the events arrive by a subscription?
+ */
+bool
+es_walk_is_on_replica(const EsWalk *walk)
+{
+	return walk->is_replica;
 }
 
 /*

@@ -349,7 +349,7 @@ es_partition_scan_next(EsPartitionScan *scan)
 	else if (scan->types)
 		scan->reached = Max(scan->reached, es_walk_settle(scan->walk, ES_WALK_TO_END));
 	else
-		scan->reached = scan->walk->position;
+		scan->reached = es_walk_position(scan->walk);
 	return row;
 }
 
