@@ -837,7 +837,7 @@ $$;
 COMMENT ON FUNCTION eventstore.check_argument(boolean, text, text, text) IS
 	'refuse an argument (22023) that is not valid';
 
-CREATE FUNCTION eventstore.foreign_code()
+CREATE FUNCTION eventstore.code_of_others()
 RETURNS TABLE (detail text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
@@ -880,7 +880,7 @@ AS $$
 	WHERE c.owner <> t.owner
 		AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = c.owner);
 $$;
-COMMENT ON FUNCTION eventstore.foreign_code() IS
+COMMENT ON FUNCTION eventstore.code_of_others() IS
 	'what belongs to others and would run with the rights of the event store''s owner';
 
 CREATE FUNCTION eventstore.check_own_tables()
@@ -2036,7 +2036,7 @@ AS $$
 
 	UNION ALL
 	SELECT 'all is in the hand of one owner', f.detail
-	FROM eventstore.foreign_code() f
+	FROM eventstore.code_of_others() f
 
 	UNION ALL
 	SELECT 'all is in the hand of one owner',

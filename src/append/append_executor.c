@@ -31,7 +31,7 @@ struct EsAppendExecutor
 {
 	EState	   *estate;
 	ResultRelInfo *result_relation;
-	bool		has_foreign_constraints;
+	bool		has_user_constraints;
 	TransitionCaptureState *transition_capture;
 };
 
@@ -136,12 +136,12 @@ remove_guard(TriggerDesc *triggers)
 }
 
 static int
-count_foreign_indexes(const EsIndexSet *set)
+count_users_indexes(const EsIndexSet *set)
 {
 	int			count = 0;
 
 	for (int i = 0; i < set->nindexes; i++)
-		count += set->indexes[i].kind == ES_FOREIGN_INDEX;
+		count += set->indexes[i].kind == ES_USER_INDEX;
 	return count;
 }
 
@@ -149,16 +149,16 @@ count_foreign_indexes(const EsIndexSet *set)
  * Hand the indexes that users have added to the executor.
  */
 static void
-hand_over_indexes(ResultRelInfo *result_relation, const EsIndexSet *set, int nforeign)
+hand_over_indexes(ResultRelInfo *result_relation, const EsIndexSet *set, int nusers)
 {
-	result_relation->ri_IndexRelationDescs = palloc(nforeign * sizeof(Relation));
-	result_relation->ri_IndexRelationInfo = palloc(nforeign * sizeof(IndexInfo *));
+	result_relation->ri_IndexRelationDescs = palloc(nusers * sizeof(Relation));
+	result_relation->ri_IndexRelationInfo = palloc(nusers * sizeof(IndexInfo *));
 	for (int i = 0; i < set->nindexes; i++)
 	{
 		const EsOpenIndex *index = &set->indexes[i];
 		int			n = result_relation->ri_NumIndices;
 
-		if (index->kind != ES_FOREIGN_INDEX)
+		if (index->kind != ES_USER_INDEX)
 			continue;
 		result_relation->ri_IndexRelationDescs[n] = index->relation;
 		result_relation->ri_IndexRelationInfo[n] = index->info;
@@ -183,28 +183,28 @@ create_estate(Relation events)
 
 /*
  * Set up what is needed for the table and those of the open indexes that are
- * foreign, and fire BEFORE STATEMENT triggers.  Returns NULL when there is
+ * the user's, and fire BEFORE STATEMENT triggers.  Returns NULL when there is
  * nothing to do.
  */
 EsAppendExecutor *
 es_append_executor_open(Relation events, const EsIndexSet *indexes)
 {
-	int			nforeign = count_foreign_indexes(indexes);
-	bool		has_foreign_constraints = es_catalog_get()->has_foreign_constraints;
+	int			nusers = count_users_indexes(indexes);
+	bool		has_user_constraints = es_catalog_get()->has_user_constraints;
 	EsAppendExecutor *executor;
 	ResultRelInfo *result_relation;
 
-	if (nforeign == 0 && !has_foreign_constraints &&
+	if (nusers == 0 && !has_user_constraints &&
 		!has_insert_triggers(events->trigdesc))
 		return NULL;
 
 	result_relation = makeNode(ResultRelInfo);
 	InitResultRelInfo(result_relation, events, 1, NULL, 0);
 	remove_guard(result_relation->ri_TrigDesc);
-	hand_over_indexes(result_relation, indexes, nforeign);
+	hand_over_indexes(result_relation, indexes, nusers);
 
 	executor = palloc(sizeof(EsAppendExecutor));
-	executor->has_foreign_constraints = has_foreign_constraints;
+	executor->has_user_constraints = has_user_constraints;
 	executor->result_relation = result_relation;
 	executor->estate = create_estate(events);
 	executor->estate->es_opened_result_relations =
@@ -227,7 +227,7 @@ es_append_executor_run(EsAppendExecutor *executor, TupleTableSlot *slot)
 {
 	List	   *recheck_indexes;
 
-	if (executor->has_foreign_constraints)
+	if (executor->has_user_constraints)
 		ExecConstraints(executor->result_relation, slot, executor->estate);
 	recheck_indexes = es_insert_index_tuples(executor->result_relation, slot,
 											 executor->estate);
@@ -238,7 +238,7 @@ es_append_executor_run(EsAppendExecutor *executor, TupleTableSlot *slot)
 }
 
 /*
- * Fire AFTER triggers, and close the foreign indexes.
+ * Fire AFTER triggers, and close the user's indexes.
  */
 void
 es_append_executor_close(EsAppendExecutor *executor)

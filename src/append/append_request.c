@@ -210,12 +210,12 @@ slice_equals(const char *slice, int length, const char *string)
 	return length == (int) strlen(string) && memcmp(slice, string, length) == 0;
 }
 
-static const char *const foreign_key_hint = "Put what is your own into data or metadata.";
+static const char *const unknown_key_hint = "Put what is your own into data or metadata.";
 
 static void
 describe_key(void *arg)
 {
-	errhint("%s", foreign_key_hint);
+	errhint("%s", unknown_key_hint);
 }
 
 /*
@@ -259,7 +259,7 @@ find_event_key(const EsJsonValue *key)
 					pg_mbcliplen(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), NAMEDATALEN),
 					VARDATA_ANY(name)),
 			 errdetail("The keys are event_type, data, binary_data, content_type, event_id, metadata, correlation_id, causation_id, schema_version and tags."),
-			 errhint("%s", foreign_key_hint)));
+			 errhint("%s", unknown_key_hint)));
 }
 
 static void
@@ -394,7 +394,7 @@ compare_event_ids(const void *a, const void *b, void *events)
  * ids that are given twice.
  */
 static void
-settle_event_ids(EsAppendRequest *request)
+assign_event_ids(EsAppendRequest *request)
 {
 	request->by_event_id = MemoryContextAllocHuge(CurrentMemoryContext,
 												  request->nevents * sizeof(int));
@@ -487,7 +487,7 @@ es_append_request_from_json(EsAppendRequest *request, FunctionCallInfo fcinfo)
 {
 	read_stream_arguments(request, fcinfo, 2, 3);
 	read_events(request, required_text(fcinfo, 1, "events"));
-	settle_event_ids(request);
+	assign_event_ids(request);
 }
 
 static void
@@ -540,5 +540,5 @@ es_append_request_from_arguments(EsAppendRequest *request, FunctionCallInfo fcin
 	event->content_type = optional_text(fcinfo, 12);
 
 	es_event_check(event);
-	settle_event_ids(request);
+	assign_event_ids(request);
 }

@@ -71,7 +71,7 @@ find_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
  * row.
  */
 static bool
-find_settled_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
+find_decided_row(Relation events, Relation event_id_index, const pg_uuid_t *event_id,
 				 TupleTableSlot *slot)
 {
 	TransactionId inserter;
@@ -184,13 +184,13 @@ es_dedup_look_up(EsAppendRequest *request, Relation events,
 		request->current_event = i + 1;
 
 		if (event->has_event_id &&
-			find_settled_row(events, event_id_index, &event->event_id, slot))
+			find_decided_row(events, event_id_index, &event->event_id, slot))
 			note_repetition(request, i, result, slot);
 		else if (result->deduplicated)
 		{
 			/* This one is new, so those before it were no repetition. */
 			request->current_event = i;
-			if (find_settled_row(events, event_id_index, &event[-1].event_id, slot))
+			if (find_decided_row(events, event_id_index, &event[-1].event_id, slot))
 				report_duplicate(&event[-1].event_id, slot);
 			elog(ERROR, "stored event has vanished");
 		}
@@ -212,7 +212,7 @@ es_dedup_report(Relation events, Relation event_id_index, const pg_uuid_t *event
 	TupleTableSlot *slot = table_slot_create(events, NULL);
 
 	FlushErrorState();
-	if (find_settled_row(events, event_id_index, event_id, slot))
+	if (find_decided_row(events, event_id_index, event_id, slot))
 		report_duplicate(event_id, slot);
 	ReThrowError(violation);
 }

@@ -33,37 +33,37 @@
 #include "eventstore.h"
 
 /* An event that is being written. */
-typedef struct EventWriter
+typedef struct EventObject
 {
 	EsJsonWriter json;
 	const Datum *values;
 	const bool *nulls;
 	const EsTransaction *details;	/* NULL: not wanted */
-} EventWriter;
+} EventObject;
 
 /*
  * Each write_<type> writes a column as a member, unless it is null.
  */
 static bool
-is_null(const EventWriter *writer, enum EsEventsColumn column)
+is_null(const EventObject *writer, enum EsEventsColumn column)
 {
 	return writer->nulls[column - 1];
 }
 
 static Datum
-get_value(const EventWriter *writer, enum EsEventsColumn column)
+get_value(const EventObject *writer, enum EsEventsColumn column)
 {
 	return writer->values[column - 1];
 }
 
 static struct varlena *
-get_varlena(const EventWriter *writer, enum EsEventsColumn column)
+get_varlena(const EventObject *writer, enum EsEventsColumn column)
 {
 	return PG_DETOAST_DATUM_PACKED(get_value(writer, column));
 }
 
 static void
-write_bigint(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_bigint(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_number(&writer->json, name,
@@ -71,7 +71,7 @@ write_bigint(EventWriter *writer, const char *name, enum EsEventsColumn column)
 }
 
 static void
-write_bigint_as_string(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_bigint_as_string(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_number_as_string(&writer->json, name,
@@ -79,7 +79,7 @@ write_bigint_as_string(EventWriter *writer, const char *name, enum EsEventsColum
 }
 
 static void
-write_bigint_as_digits(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_bigint_as_digits(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_number_as_digits(&writer->json, name,
@@ -87,7 +87,7 @@ write_bigint_as_digits(EventWriter *writer, const char *name, enum EsEventsColum
 }
 
 static void
-write_integer(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_integer(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_number(&writer->json, name,
@@ -95,7 +95,7 @@ write_integer(EventWriter *writer, const char *name, enum EsEventsColumn column)
 }
 
 static void
-write_time(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_time(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_time(&writer->json, name,
@@ -103,7 +103,7 @@ write_time(EventWriter *writer, const char *name, enum EsEventsColumn column)
 }
 
 static void
-write_uuid(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_uuid(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	if (!is_null(writer, column))
 		es_json_writer_uuid(&writer->json, name,
@@ -114,7 +114,7 @@ write_uuid(EventWriter *writer, const char *name, enum EsEventsColumn column)
  * As a JSON string, whatever the text is.
  */
 static void
-write_text(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_text(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	struct varlena *value;
 
@@ -129,7 +129,7 @@ write_text(EventWriter *writer, const char *name, enum EsEventsColumn column)
  * As an attribute of CloudEvents.
  */
 static void
-write_attribute(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_attribute(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	struct varlena *value;
 
@@ -141,7 +141,7 @@ write_attribute(EventWriter *writer, const char *name, enum EsEventsColumn colum
 }
 
 static void
-write_json_attribute(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_json_attribute(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	struct varlena *value;
 
@@ -156,7 +156,7 @@ write_json_attribute(EventWriter *writer, const char *name, enum EsEventsColumn 
  * The text is JSON: as it is.
  */
 static void
-write_json(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_json(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	struct varlena *value;
 
@@ -168,7 +168,7 @@ write_json(EventWriter *writer, const char *name, enum EsEventsColumn column)
 }
 
 static void
-write_bytea(EventWriter *writer, const char *name, enum EsEventsColumn column)
+write_bytea(EventObject *writer, const char *name, enum EsEventsColumn column)
 {
 	struct varlena *value;
 
@@ -210,7 +210,7 @@ format_text_array(StringInfo out, ArrayType *array)
  * A JSON array, or an attribute that holds one.
  */
 static void
-write_tags(EventWriter *writer, bool as_attribute)
+write_tags(EventObject *writer, bool as_attribute)
 {
 	StringInfoData array;
 
@@ -225,7 +225,7 @@ write_tags(EventWriter *writer, bool as_attribute)
 }
 
 static void
-write_details(EventWriter *writer)
+write_details(EventObject *writer)
 {
 	const EsTransaction *details = writer->details;
 
@@ -240,7 +240,7 @@ write_details(EventWriter *writer)
  * The specification's Integer has 32 bits with a sign, an xid has none.
  */
 static void
-write_details_as_attributes(EventWriter *writer)
+write_details_as_attributes(EventObject *writer)
 {
 	const EsTransaction *details = writer->details;
 
@@ -252,7 +252,7 @@ write_details_as_attributes(EventWriter *writer)
 }
 
 static void
-write_columns(EventWriter *writer)
+write_columns(EventObject *writer)
 {
 	write_bigint(writer, "global_position", Anum_es_events_global_position);
 	write_bigint(writer, "version", Anum_es_events_version);
@@ -273,7 +273,7 @@ write_columns(EventWriter *writer)
 }
 
 static void
-write_cloudevent(EventWriter *writer, const char *source)
+write_cloudevent(EventObject *writer, const char *source)
 {
 	es_json_writer_cstring(&writer->json, "specversion", "1.0");
 	write_uuid(writer, "id", Anum_es_events_event_id);
@@ -313,7 +313,7 @@ es_event_format(StringInfo out, const EsOutputOptions *options,
 				const Datum *values, const bool *nulls,
 				const EsTransaction *details)
 {
-	EventWriter writer = {.values = values,.nulls = nulls,.details = details};
+	EventObject writer = {.values = values,.nulls = nulls,.details = details};
 
 	es_json_writer_begin(&writer.json, out);
 	switch (options->format)

@@ -478,11 +478,11 @@ become_independent(void)
 		" SET is_replica = false, published_position = NULL, published_events = NULL,"
 		"	published_checksum = NULL"
 	};
-	EsBooks		books;
+	EsAsOwner	previous;
 
-	es_books_open(&books);
-	es_books_run(&forget_publisher, NULL, NULL);
-	es_books_close(&books);
+	es_as_owner_begin(&previous);
+	es_as_owner_run(&forget_publisher, NULL, NULL);
+	es_as_owner_end(&previous);
 }
 
 /*

@@ -151,13 +151,13 @@ look(int64 after_position)
 static ConditionVariable *
 find_news(void)
 {
-	static ConditionVariable nobodys;
+	static ConditionVariable unused;
 	ConditionVariable *news = es_wake_find_waiters();
 
 	if (news != NULL)
 		return news;
-	ConditionVariableInit(&nobodys);
-	return &nobodys;
+	ConditionVariableInit(&unused);
+	return &unused;
 }
 
 /*

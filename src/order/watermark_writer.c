@@ -357,11 +357,11 @@ note_subscription(void)
 		" VALUES (0, true)"
 		" ON CONFLICT (only_row) DO UPDATE SET is_replica = true WHERE NOT w.is_replica"
 	};
-	EsBooks		books;
+	EsAsOwner	previous;
 
-	es_books_open(&books);
-	es_books_run(&note, NULL, NULL);
-	es_books_close(&books);
+	es_as_owner_begin(&previous);
+	es_as_owner_run(&note, NULL, NULL);
+	es_as_owner_end(&previous);
 }
 
 /*

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * as_owner.c
- *	  Runs the statements that keep the books of the subscriptions.
+ *	  Runs statements on the extension's tables as their owner.
  *
- * Whoever may use subscriptions has no rights on their tables, so the
+ * Whoever may use subscriptions has no rights on their tables, so their
  * statements run as the tables' owner, like those of foreign keys.  They are
  * planned once in a session.  They find operators and functions by the
  * search_path that the calling SQL function pins.
@@ -46,36 +46,36 @@ find_owner(void)
 }
 
 /*
- * Become the owner of the books until es_books_close(), or until an error
+ * Become the owner of the tables until es_as_owner_end(), or until an error
  * ends the (sub)transaction.  Memory that is allocated meanwhile goes at
- * es_books_close().
+ * es_as_owner_end().
  */
 void
-es_books_open(EsBooks *books)
+es_as_owner_begin(EsAsOwner *previous)
 {
 	Oid			owner = find_owner();
 
-	GetUserIdAndSecContext(&books->user, &books->security_context);
-	SetUserIdAndSecContext(owner, books->security_context |
+	GetUserIdAndSecContext(&previous->user, &previous->security_context);
+	SetUserIdAndSecContext(owner, previous->security_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	es_rights_check_own_tables();
 	SPI_connect();
 }
 
 void
-es_books_close(EsBooks *books)
+es_as_owner_end(EsAsOwner *previous)
 {
 	SPI_finish();
-	SetUserIdAndSecContext(books->user, books->security_context);
+	SetUserIdAndSecContext(previous->user, previous->security_context);
 }
 
 /*
  * Run a statement.  "nulls" may be NULL, or has an 'n' for each argument that
- * is null.  Returns the number of rows, which es_books_get() reads until the
+ * is null.  Returns the number of rows, which es_as_owner_get() reads until the
  * next statement is run.
  */
 int
-es_books_run(EsStatement *statement, Datum *arguments, const char *nulls)
+es_as_owner_run(EsStatement *statement, Datum *arguments, const char *nulls)
 {
 	if (statement->plan == NULL)
 	{
@@ -99,7 +99,7 @@ es_books_run(EsStatement *statement, Datum *arguments, const char *nulls)
  * A value of the result: row and column count from 0 and 1.
  */
 Datum
-es_books_get(int row, int column, bool *isnull)
+es_as_owner_get(int row, int column, bool *isnull)
 {
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }

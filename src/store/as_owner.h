@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * as_owner.h
- *	  Runs the statements that keep the books of the subscriptions.
+ *	  Runs statements on the extension's tables as their owner.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef ES_AS_OWNER_H
 #define ES_AS_OWNER_H
 
-typedef struct EsBooks
+/* Who one was before. */
+typedef struct EsAsOwner
 {
 	Oid			user;
 	int			security_context;
-} EsBooks;
+} EsAsOwner;
 
 #define ES_MAX_STATEMENT_ARGUMENTS 10
 
@@ -23,9 +24,9 @@ typedef struct EsStatement
 	struct _SPI_plan *plan;
 } EsStatement;
 
-extern void es_books_open(EsBooks *books);
-extern void es_books_close(EsBooks *books);
-extern int	es_books_run(EsStatement *statement, Datum *arguments, const char *nulls);
-extern Datum es_books_get(int row, int column, bool *isnull);
+extern void es_as_owner_begin(EsAsOwner *previous);
+extern void es_as_owner_end(EsAsOwner *previous);
+extern int	es_as_owner_run(EsStatement *statement, Datum *arguments, const char *nulls);
+extern Datum es_as_owner_get(int row, int column, bool *isnull);
 
 #endif							/* ES_AS_OWNER_H */

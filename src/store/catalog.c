@@ -259,7 +259,7 @@ is_own_check(const char *name)
  * Has the owner added CHECK or NOT NULL constraints?
  */
 static bool
-has_foreign_constraints(Relation events)
+has_user_constraints(Relation events)
 {
 	TupleDesc	desc = RelationGetDescr(events);
 	int			nchecks = desc->constr ? desc->constr->num_check : 0;
@@ -333,7 +333,7 @@ look_up_index(EsCatalog *found, Oid oid)
 	index = &found->all_indexes[found->nindexes++];
 	index->oid = oid;
 	index->kind = es_catalog_classify_index(relation);
-	if (index->kind != ES_FOREIGN_INDEX && relation->rd_index->indisvalid)
+	if (index->kind != ES_USER_INDEX && relation->rd_index->indisvalid)
 		found->indexes[index->kind] = oid;
 	index_close(relation, AccessShareLock);
 	return true;
@@ -455,7 +455,7 @@ look_up_events(EsCatalog *found)
 	check_table(events, events_columns, Natts_es_events);
 	check_is_permanent(events);
 	found->events = RelationGetRelid(events);
-	found->has_foreign_constraints = has_foreign_constraints(events);
+	found->has_user_constraints = has_user_constraints(events);
 	find_indexes(found, events);
 	relation_close(events, AccessShareLock);
 }

@@ -20,10 +20,10 @@ typedef enum EsIndexKind
 	ES_STREAM_INDEX,			/* unique, on (stream_id, version) */
 	ES_EVENT_ID_INDEX,			/* unique, on (event_id) */
 	ES_CATEGORY_INDEX,			/* on (stream_type, global_position) */
-	ES_FOREIGN_INDEX			/* any other */
+	ES_USER_INDEX				/* any other */
 } EsIndexKind;
 
-#define ES_OWN_INDEXES ES_FOREIGN_INDEX
+#define ES_OWN_INDEXES ES_USER_INDEX
 
 typedef struct EsIndex
 {
@@ -40,7 +40,7 @@ typedef struct EsCatalog
 	Oid			indexes[ES_OWN_INDEXES];
 	int			nindexes;		/* of eventstore.events, users' own as well */
 	EsIndex    *all_indexes;
-	bool		has_foreign_constraints;	/* CHECK or NOT NULL not of ours */
+	bool		has_user_constraints;	/* CHECK or NOT NULL not of ours */
 } EsCatalog;
 
 extern const EsCatalog *es_catalog_get(void);

@@ -32,8 +32,8 @@ open_index(EsIndexSet *set, const EsIndex *known, const Oid *valid)
 	index = &set->indexes[set->nindexes++];
 	index->relation = relation;
 	index->kind = known->kind;
-	index->info = known->kind == ES_FOREIGN_INDEX ? BuildIndexInfo(relation) : NULL;
-	if (known->kind != ES_FOREIGN_INDEX && valid[known->kind] == known->oid)
+	index->info = known->kind == ES_USER_INDEX ? BuildIndexInfo(relation) : NULL;
+	if (known->kind != ES_USER_INDEX && valid[known->kind] == known->oid)
 		set->own[known->kind] = relation;
 }
 
@@ -60,11 +60,11 @@ es_index_set_open(EsIndexSet *set)
  * where it was in use.
  */
 void
-es_index_set_close(EsIndexSet *set, bool foreign_are_closed)
+es_index_set_close(EsIndexSet *set, bool users_are_closed)
 {
 	for (int i = 0; i < set->nindexes; i++)
 	{
-		if (set->indexes[i].kind != ES_FOREIGN_INDEX || !foreign_are_closed)
+		if (set->indexes[i].kind != ES_USER_INDEX || !users_are_closed)
 			index_close(set->indexes[i].relation, NoLock);
 	}
 	pfree(set->indexes);

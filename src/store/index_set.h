@@ -28,6 +28,6 @@ typedef struct EsIndexSet
 } EsIndexSet;
 
 extern void es_index_set_open(EsIndexSet *set);
-extern void es_index_set_close(EsIndexSet *set, bool foreign_are_closed);
+extern void es_index_set_close(EsIndexSet *set, bool users_are_closed);
 
 #endif							/* ES_INDEX_SET_H */

@@ -90,7 +90,7 @@ forget_function(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 static void
-report_foreign_code(const char *detail)
+report_code_of_others(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -104,19 +104,19 @@ report_foreign_code(const char *detail)
  * changes are to be heeded from now on.
  */
 static void
-look_for_foreign_code(void)
+look_for_code_of_others(void)
 {
 	bool		isnull;
 	Datum		value;
 
-	if (SPI_execute("SELECT (SELECT detail FROM eventstore.foreign_code() LIMIT 1),"
+	if (SPI_execute("SELECT (SELECT detail FROM eventstore.code_of_others() LIMIT 1),"
 					" array_agg(oid) FROM pg_catalog.pg_class"
 					" WHERE relnamespace = 'eventstore'::regnamespace AND relkind = 'r'",
 					true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not look for code of others");
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
-		report_foreign_code(TextDatumGetCString(value));
+		report_code_of_others(TextDatumGetCString(value));
 
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
 	nchecked_tables = 0;
@@ -152,7 +152,7 @@ es_rights_check_own_tables(void)
 
 	changes_before = changes;
 	SPI_connect();
-	look_for_foreign_code();
+	look_for_code_of_others();
 	SPI_finish();
 	if (changes == changes_before)
 		checked_owner = GetUserId();

@@ -199,7 +199,7 @@ get_int64(int row, int column)
 {
 	bool		isnull;
 
-	return DatumGetInt64(es_books_get(row, column, &isnull));
+	return DatumGetInt64(es_as_owner_get(row, column, &isnull));
 }
 
 static int32
@@ -207,14 +207,14 @@ get_int32(int row, int column)
 {
 	bool		isnull;
 
-	return DatumGetInt32(es_books_get(row, column, &isnull));
+	return DatumGetInt32(es_as_owner_get(row, column, &isnull));
 }
 
 static EsNameSet *
 get_names(int row, int column)
 {
 	bool		isnull;
-	Datum		names = es_books_get(row, column, &isnull);
+	Datum		names = es_as_owner_get(row, column, &isnull);
 
 	return isnull ? NULL : es_name_set_from_array(DatumGetArrayTypeP(names));
 }
@@ -224,7 +224,7 @@ look_up_subscription(EsFetch *fetch)
 {
 	Datum		arguments[] = {fetch->subscription_id};
 
-	if (es_books_run(&load_subscription, arguments, NULL) == 0)
+	if (es_as_owner_run(&load_subscription, arguments, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("subscription \"%s\" does not exist",
@@ -247,7 +247,7 @@ look_up_layouts(EsFetch *fetch)
 	EsSelection *selection = &fetch->selection;
 	Datum		arguments[] = {fetch->subscription_id};
 
-	selection->nlayouts = es_books_run(&load_layouts, arguments, NULL);
+	selection->nlayouts = es_as_owner_run(&load_layouts, arguments, NULL);
 	if (selection->nlayouts == 0)
 		return;
 
@@ -255,7 +255,7 @@ look_up_layouts(EsFetch *fetch)
 	for (int i = 0; i < selection->nlayouts; i++)
 	{
 		bool		isnull;
-		ArrayType  *array = DatumGetArrayTypePCopy(es_books_get(i, 1, &isnull));
+		ArrayType  *array = DatumGetArrayTypePCopy(es_as_owner_get(i, 1, &isnull));
 
 		if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] > MAX_PARTITIONS ||
 			ARR_HASNULL(array))
@@ -271,7 +271,7 @@ look_up_layouts(EsFetch *fetch)
 
 	/* One of the partitions tidies up. */
 	if (selection->partition == 0)
-		(void) es_books_run(&drop_layouts, arguments, NULL);
+		(void) es_as_owner_run(&drop_layouts, arguments, NULL);
 }
 
 /*
@@ -287,7 +287,7 @@ take(EsFetch *fetch, int partition)
 	bool		was_held;
 	bool		isnull;
 
-	if (es_books_run(&take_partition, arguments, NULL) == 0)
+	if (es_as_owner_run(&take_partition, arguments, NULL) == 0)
 		return false;
 
 	fetch->selection.partition = partition;
@@ -296,7 +296,7 @@ take(EsFetch *fetch, int partition)
 	fetch->fetched_to = get_int64(0, 3);
 	fetch->tried_to = get_int64(0, 4);
 	fetch->attempts = get_int32(0, 5);
-	was_held = DatumGetBool(es_books_get(0, 6, &isnull));
+	was_held = DatumGetBool(es_as_owner_get(0, 6, &isnull));
 
 	look_up_layouts(fetch);
 	es_retries_load(fetch, was_held);
@@ -321,9 +321,9 @@ leave(EsFetch *fetch)
 	};
 
 	if (fetch->nrows > 0)
-		(void) es_books_run(&lease_partition, leased, NULL);
+		(void) es_as_owner_run(&lease_partition, leased, NULL);
 	else
-		(void) es_books_run(&leave_partition, left, NULL);
+		(void) es_as_owner_run(&leave_partition, left, NULL);
 }
 
 /*
@@ -338,7 +338,7 @@ park_first_behind_checkpoint(EsFetch *fetch, int64 position)
 		Int64GetDatum(position), Int32GetDatum(fetch->attempts)
 	};
 
-	(void) es_books_run(&park_event, arguments, NULL);
+	(void) es_as_owner_run(&park_event, arguments, NULL);
 	fetch->checkpoint = position;
 	fetch->attempts = 0;
 }
@@ -429,7 +429,7 @@ fetch_from_any_partition(EsFetch *fetch)
 	Datum		arguments[] = {
 		fetch->subscription_id, fetch->consumer, Int64GetDatum(fetch->revision)
 	};
-	int			ncandidates = es_books_run(&list_candidates, arguments, NULL);
+	int			ncandidates = es_as_owner_run(&list_candidates, arguments, NULL);
 	int		   *candidates = palloc(Max(ncandidates, 1) * sizeof(int));
 
 	for (int i = 0; i < ncandidates; i++)
@@ -456,7 +456,7 @@ eventstore_fetch_events(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsFetch		fetch = {0};
-	EsBooks		books;
+	EsAsOwner	previous;
 
 	read_arguments(&fetch, fcinfo);
 	PreventCommandIfReadOnly("fetch_events()");
@@ -467,10 +467,10 @@ eventstore_fetch_events(PG_FUNCTION_ARGS)
 	fetch.result_descriptor = result->setDesc;
 	fetch.events = es_catalog_open_events_for_reading();
 
-	es_books_open(&books);
+	es_as_owner_begin(&previous);
 	look_up_subscription(&fetch);
 	fetch_from_any_partition(&fetch);
-	es_books_close(&books);
+	es_as_owner_end(&previous);
 
 	table_close(fetch.events, NoLock);	/* rows may point to its TOAST table */
 	return (Datum) 0;

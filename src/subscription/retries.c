@@ -180,7 +180,7 @@ run_for_partition(EsFetch *fetch, EsStatement *statement, Datum third)
 		fetch->subscription_id, Int32GetDatum(fetch->selection.partition), third
 	};
 
-	return es_books_run(statement, arguments, NULL);
+	return es_as_owner_run(statement, arguments, NULL);
 }
 
 /* ---- streams that wait or catch up ---- */
@@ -235,7 +235,7 @@ save(EsFetch *fetch, EsWaitingStream *stream, int64 delivered_to)
 		BoolGetDatum(stream->is_suspect), Int64GetDatum(delivered_to)
 	};
 
-	(void) es_books_run(&save_stream, arguments, NULL);
+	(void) es_as_owner_run(&save_stream, arguments, NULL);
 }
 
 /*
@@ -348,15 +348,15 @@ add_replays(RetryBatch *batch, int max_count)
 		fetch->subscription_id, Int32GetDatum(fetch->selection.partition),
 		Int64GetDatum(fetch->checkpoint), Int32GetDatum(max_count)
 	};
-	int			nreplays = es_books_run(&load_replays, arguments, NULL);
+	int			nreplays = es_as_owner_run(&load_replays, arguments, NULL);
 	int64	   *positions = palloc(Max(nreplays, 1) * sizeof(int64));
 	int		   *attempts = palloc(Max(nreplays, 1) * sizeof(int));
 	bool		isnull;
 
 	for (int i = 0; i < nreplays; i++)
 	{
-		positions[i] = DatumGetInt64(es_books_get(i, 1, &isnull));
-		attempts[i] = DatumGetInt32(es_books_get(i, 2, &isnull));
+		positions[i] = DatumGetInt64(es_as_owner_get(i, 1, &isnull));
+		attempts[i] = DatumGetInt32(es_as_owner_get(i, 2, &isnull));
 	}
 
 	for (int i = 0; i < nreplays; i++)
@@ -382,8 +382,8 @@ has_suspect_replays(EsFetch *fetch)
 	};
 	bool		isnull;
 
-	return es_books_run(&load_replays, arguments, NULL) > 0 &&
-		DatumGetBool(es_books_get(0, 3, &isnull));
+	return es_as_owner_run(&load_replays, arguments, NULL) > 0 &&
+		DatumGetBool(es_as_owner_get(0, 3, &isnull));
 }
 
 /* ---- the whole ---- */
@@ -400,13 +400,13 @@ load_waiting(EsFetch *fetch)
 	{
 		EsWaitingStream *stream = &selection->waiting[i];
 
-		stream->stream_id = DatumGetTextPCopy(es_books_get(i, 1, &isnull));
-		stream->position = DatumGetInt64(es_books_get(i, 2, &isnull));
-		stream->version = DatumGetInt64(es_books_get(i, 3, &isnull));
-		stream->failed_position = DatumGetInt64(es_books_get(i, 4, &isnull));
-		stream->attempts = DatumGetInt32(es_books_get(i, 5, &isnull));
-		stream->is_early = DatumGetBool(es_books_get(i, 6, &isnull));
-		stream->is_suspect = DatumGetBool(es_books_get(i, 7, &isnull));
+		stream->stream_id = DatumGetTextPCopy(es_as_owner_get(i, 1, &isnull));
+		stream->position = DatumGetInt64(es_as_owner_get(i, 2, &isnull));
+		stream->version = DatumGetInt64(es_as_owner_get(i, 3, &isnull));
+		stream->failed_position = DatumGetInt64(es_as_owner_get(i, 4, &isnull));
+		stream->attempts = DatumGetInt32(es_as_owner_get(i, 5, &isnull));
+		stream->is_early = DatumGetBool(es_as_owner_get(i, 6, &isnull));
+		stream->is_suspect = DatumGetBool(es_as_owner_get(i, 7, &isnull));
 	}
 }
 
@@ -430,7 +430,7 @@ es_retries_load(EsFetch *fetch, bool was_held)
 	selection->nparked = run_for_partition(fetch, &load_parked, Int64GetDatum(fetch->checkpoint));
 	selection->parked = palloc(Max(selection->nparked, 1) * sizeof(int64));
 	for (int i = 0; i < selection->nparked; i++)
-		selection->parked[i] = DatumGetInt64(es_books_get(i, 1, &isnull));
+		selection->parked[i] = DatumGetInt64(es_as_owner_get(i, 1, &isnull));
 }
 
 static int

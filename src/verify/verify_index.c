@@ -117,7 +117,7 @@ open_indexes(EsIndexCheck *check, Relation events)
 	for (int i = 0; i < nindexes; i++)
 	{
 		if (indexes[i]->rd_index->indisvalid &&
-			es_catalog_classify_index(indexes[i]) != ES_FOREIGN_INDEX)
+			es_catalog_classify_index(indexes[i]) != ES_USER_INDEX)
 			check->indexes[check->nindexes++].relation = indexes[i];
 		else
 			index_close(indexes[i], AccessShareLock);

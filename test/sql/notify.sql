@@ -18,6 +18,9 @@ SELECT min_val, max_val FROM pg_settings WHERE name = 'eventstore.watermark_inte
 -- What the appending transaction announces itself.  psql would print a process
 -- id with each notification, so another session shows them.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set by_hand :srcdir '/sql/include/by_hand.sql'
+\i :by_hand
 SET eventstore.notify = transaction;
 CREATE EXTENSION dblink;
 SELECT format('host=%L port=%s user=%I dbname=%I',
