@@ -17,4 +17,7 @@
 #define ERRCODE_ES_DUPLICATE_EVENT_ID		MAKE_SQLSTATE('S', 'T', '0', '0', '3')
 #define ERRCODE_ES_IMMUTABLE_EVENTS			MAKE_SQLSTATE('S', 'T', '0', '0', '4')
 
+/* Raised in SQL only. */
+#define ERRCODE_ES_PARTITION_LOST			MAKE_SQLSTATE('S', 'T', '0', '0', '6')
+
 #endif							/* ES_ERRORS_H */
