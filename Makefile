@@ -16,7 +16,8 @@
 
 EXTENSION = eventstore
 MODULE_big = eventstore
-DATA = $(wildcard sql/eventstore--*.sql)
+DATA_built = sql/eventstore--0.1.0.sql
+SQL_PARTS = $(patsubst %,sql/parts/%.sql,storage guard append read query subscriptions replication verification rights)
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
@@ -42,6 +43,11 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# The script is made of its parts, in this order, and not kept: each statement
+# stands in one place.
+$(DATA_built): $(SQL_PARTS)
+	cat $(SQL_PARTS) >$@
+
 # With and without wait points, all is built anew.
 FLAVOUR = src/.with-wait-points-$(or $(WAIT_POINTS),no)
 $(FLAVOUR):
@@ -49,7 +55,7 @@ $(FLAVOUR):
 	touch $@
 EXTRA_CLEAN = src/.with-wait-points-*
 
-$(OBJS): $(FLAVOUR) $(wildcard src/*.h)
+$(OBJS): $(FLAVOUR) $(wildcard src/*.h src/*/*.h)
 
 .PHONY: quick one psql indent check-style
 quick:
