@@ -24,7 +24,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION eventstore.grant_writer(name) IS
-	'let a role append events; it can''t read them by that';
+	'let a role append events; it cannot read them by that';
 
 CREATE FUNCTION eventstore.grant_reader(role_name name)
 RETURNS void
@@ -65,7 +65,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION eventstore.grant_reader(name) IS
-	'let a role read events; it can''t append any by that';
+	'let a role read events; it cannot append any by that';
 
 CREATE FUNCTION eventstore.grant_subscriber(role_name name)
 RETURNS void

@@ -82,7 +82,7 @@ typedef struct PayloadCheck
 } PayloadCheck;
 
 static const char *const unreadable_hint =
-"Take it out, or append as binary_data what PostgreSQL can't read as JSON.";
+"Take it out, or append as binary_data what PostgreSQL cannot read as JSON.";
 
 static void
 describe_check(void *arg)
@@ -423,7 +423,7 @@ check_nesting(const PayloadCheck *check)
 				 errmsg("%s is nested too deeply", check->name),
 				 errdetail("%d arrays and objects are within one another, and at most %d are allowed.",
 						   nesting, MAX_NESTING),
-				 errhint("Flatten it, or append as binary_data what PostgreSQL can't read as JSON.")));
+				 errhint("Flatten it, or append as binary_data what PostgreSQL cannot read as JSON.")));
 }
 
 static Size

@@ -118,7 +118,7 @@ parse_origin(const OutputOption *option, const char *value, void *target)
 	else if (strcmp(value, "any") == 0)
 		*local_only = false;
 	else
-		refuse_value(option, value, "Events can't be selected by the name of their origin.");
+		refuse_value(option, value, "Events cannot be selected by the name of their origin.");
 }
 
 static void
@@ -337,7 +337,7 @@ es_output_options_parse(EsOutputOptions *options, List *given)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" is given twice", option->name),
-					 errdetail("It can't have two values."),
+					 errdetail("It cannot have two values."),
 					 errhint("Give it once; lists take several names.")));
 		seen = bms_add_member(seen, option - output_options);
 		parse_option(options, option, element);

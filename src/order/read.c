@@ -140,7 +140,7 @@ begin_rows(FunctionCallInfo fcinfo)
 		!(result->allowedModes & SFRM_Materialize) || result->expectedDesc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("events can't be returned here"),
+				 errmsg("events cannot be returned here"),
 				 errdetail("The function was called where a set of rows is not accepted."),
 				 errhint("Call it in the FROM clause of a query.")));
 

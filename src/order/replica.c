@@ -210,7 +210,7 @@ check_arrivals(const Arrival *events, const Arrival *watermark)
 	if (watermark->nsubscriptions == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the global order can't be followed on this logical replica"),
+				 errmsg("the global order cannot be followed on this logical replica"),
 				 errdetail("The subscription that brings \"eventstore.events\" does not bring \"eventstore.watermark\", which tells up to where no event is missing."),
 				 errhint("Add the table eventstore.watermark to the publication, and refresh the subscription.")));
 
@@ -218,7 +218,7 @@ check_arrivals(const Arrival *events, const Arrival *watermark)
 		events->subscription != watermark->subscription)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the global order can't be followed on this logical replica"),
+				 errmsg("the global order cannot be followed on this logical replica"),
 				 errdetail("\"eventstore.events\" and \"eventstore.watermark\" arrive by several subscriptions, so in no common order."),
 				 errhint("Bring both tables by one subscription.")));
 }
@@ -269,14 +269,14 @@ bound_of(const EsWatermark *watermark, Relation events, Snapshot snapshot)
 	if (!watermark->exists)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the global order can't be followed on this logical replica"),
+				 errmsg("the global order cannot be followed on this logical replica"),
 				 errdetail("\"eventstore.watermark\" has no row here that the publisher's could change."),
 				 errhint("Call eventstore.advance_watermark() here.")));
 
 	if (watermark->published_position == ES_NO_WATERMARK && watermark->settled_position == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the global order can't be followed on this logical replica yet"),
+				 errmsg("the global order cannot be followed on this logical replica yet"),
 				 errdetail("No watermark has arrived, which tells up to where no event is missing."),
 				 errhint("Append an event at the publisher, and have its background worker or eventstore.advance_watermark() advance the watermark there.")));
 
@@ -403,7 +403,7 @@ es_replica_check_append(Relation events)
 	if (es_replica_is_subscribed())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("events can't be appended to a logical replica"),
+				 errmsg("events cannot be appended to a logical replica"),
 				 errdetail("A subscription brings the events of another store here, and the positions are handed out there."),
 				 errhint("Append at the publisher; or, once it takes no more events and all have arrived, drop the subscription here and call eventstore.continue_positions().")));
 	es_watermark_get_now(&watermark);

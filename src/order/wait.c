@@ -106,7 +106,7 @@ check_context(FunctionCallInfo fcinfo)
 	if (context == NULL || !IsA(context, CallContext) || context->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("can't wait for events inside a transaction block"),
+				 errmsg("cannot wait for events inside a transaction block"),
 				 errdetail("The wait would keep the transaction's snapshot and locks."),
 				 errhint("CALL it outside BEGIN and COMMIT, with the client's autocommit on.")));
 }

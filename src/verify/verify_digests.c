@@ -324,7 +324,7 @@ eventstore_broken_digests(PG_FUNCTION_ARGS)
 	check.events = es_catalog_open_events_for_verification();
 	check.position_index = open_position_index(check.events);
 	if (check.position_index == NULL)
-		report(&check, pstrdup("this can't be checked: there is no valid index on (global_position)"));
+		report(&check, pstrdup("this cannot be checked: there is no valid index on (global_position)"));
 	else
 	{
 		check.snapshot = RegisterSnapshot(GetActiveSnapshot());

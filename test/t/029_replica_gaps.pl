@@ -176,7 +176,7 @@ is_settled('early', $last, 'its watermark did not keep the publisher\'s out');
 
 # The row is gone.
 $replica->safe_psql('early', 'DELETE FROM eventstore.watermark');
-is_refused('early', $_, 'can\'t be followed.*has no row here.*advance_watermark\(\) here', 'no watermark') foreach @following;
+is_refused('early', $_, 'cannot be followed.*has no row here.*advance_watermark\(\) here', 'no watermark') foreach @following;
 $last = append_and_advance('Account-4');
 catch_up('early');
 is($replica->safe_psql('early', 'SELECT eventstore.advance_watermark()'), 0, 'as the HINT says');
