@@ -108,7 +108,7 @@ append($node, 'Order-2');
 foreach my $case (
 	[ 'follow.py', $python, "$examples/python/follow.py" ],
 	[ 'consume.py', $python, "$examples/python/consume.py" ],
-	[ 'follow.js', 'node', "$examples/node/follow.js" ])
+	$ENV{WITHOUT_NODE} ? () : [ 'follow.js', 'node', "$examples/node/follow.js" ])
 {
 	my ($name, @command) = @$case;
 	my $client = start_client(@command);

@@ -21,7 +21,8 @@ my %clients = (
 # What the clients need is no part of PostgreSQL; without it there is no test.
 system("$clients{python}[0] -c 'import psycopg2'") == 0
   or die 'psycopg2 is missing: install python3-psycopg2';
--d "$examples/node/node_modules"
+delete $clients{node} if $ENV{WITHOUT_NODE};
+!$clients{node} || -d "$examples/node/node_modules"
   or die "packages are missing: call npm ci in $examples/node";
 
 my $node = new_store('main', streaming => 'logical');
