@@ -13,7 +13,12 @@
 #include "settings.h"
 #include "wake/two_phase.h"
 
+/* 18: a module can say what it is. */
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "eventstore", .version = "0.1.0");
+#else
 PG_MODULE_MAGIC;
+#endif
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -68,7 +68,7 @@ es_event_check(const EsEvent *event)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("event_type is missing"),
-				 errdetail("Every event has a type."),
+				 errdetail("It was not given, or is null."),
 				 errhint("Name what happened, such as \"OrderPlaced\".")));
 	es_event_check_name("event_type", event->event_type);
 

@@ -5,8 +5,8 @@
  *
  * Names of members are the caller's own and need no escaping; strings are in
  * the server's encoding.  Attributes are the strings of CloudEvents, which have
- * no control characters and no noncharacters of Unicode.  Times are in ISO 8601 and UTC, as RFC 3339 wants
- * them, whatever the session's settings say.
+ * no control characters and no noncharacters of Unicode.  Times are in ISO 8601
+ * and UTC, as RFC 3339 wants them, whatever the session's settings say.
  *
  *-------------------------------------------------------------------------
  */
