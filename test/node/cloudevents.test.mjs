@@ -88,13 +88,15 @@ test('attributes and extensions', () => {
     assert.equal(event.schemaversion, 2147483647);
     assert.equal(event.correlationid, '00000000-0000-4000-8000-00000000000a');
     assert.equal(event.causationid, '00000000-0000-4000-8000-00000000000b');
-    assert.equal(event.metadata, '{"user":  "ann"}');
+    assert.equal(event.metadata, '{"user":"ann"}'); // on one line, without white space
+    assert.equal(event.partitionkey, names[i]);
+    assert.equal(event.sequence, event.globalposition.padStart(19, '0'));
     assert.deepEqual(JSON.parse(event.tags), [names[i], 'b']);
   });
 });
 
 test('extension attributes have names and types as the specification wants them', () => {
-  for (const message of messages('transactions', 'on')) {
+  for (const message of messages('transactions', 'on', 'transaction_details', 'on')) {
     for (const [name, value] of Object.entries(JSON.parse(message))) {
       if (name === 'data' || name === 'data_base64') continue;
       assert.match(name, /^[a-z0-9]{1,20}$/);
