@@ -169,9 +169,9 @@ sub end_worker
 	return;
 }
 
-end_worker();
 my $warm = session($node);
-$warm->query('SELECT eventstore.settled_position()');
+hears($warm->query(append_sql('Account-1')), 'an append is announced');
+end_worker();
 my $locked = session($node);
 $locked->query('BEGIN; LOCK TABLE eventstore.watermark');
 hears($warm->query(append_sql('Account-1')), 'while the watermark is locked, an append is announced');
