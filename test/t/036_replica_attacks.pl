@@ -197,8 +197,8 @@ is(answer('altered', "CREATE SUBSCRIPTION unrelated CONNECTION '$source' PUBLICA
 	'', '... and another one created');
 $replica->safe_psql('altered', $_) foreach 'DROP SUBSCRIPTION unrelated',
   'ALTER TABLE eventstore.watermark DROP COLUMN is_replica';
-is(answer('altered', 'ALTER SUBSCRIPTION altered REFRESH PUBLICATION') =~ /ERROR:  (.*)/ ? $1 : '',
-	'ALTER SUBSCRIPTION ... REFRESH is not allowed for disabled subscriptions', 'what the server says comes through');
+like(answer('altered', 'ALTER SUBSCRIPTION altered REFRESH PUBLICATION'),
+	qr/is not allowed for disabled subscriptions/, 'what the server says comes through');
 is(answer('altered', "CREATE SUBSCRIPTION unrelated CONNECTION '$source' PUBLICATION other") =~ /ERROR/ ? 'refused' : '',
 	'', 'also where the watermark was altered');
 $replica->safe_psql('altered', 'DROP SUBSCRIPTION unrelated');
