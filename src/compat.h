@@ -21,6 +21,13 @@
 #include "varatt.h"
 #endif
 
+/* 18: a module can say what it is. */
+#if PG_VERSION_NUM >= 180000
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "eventstore", .version = "0.1.0")
+#else
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 /* 18: index_beginscan() got an instrumentation argument. */
 #if PG_VERSION_NUM >= 190000
 #define es_index_beginscan(heap, index, snapshot, nkeys) \

@@ -9,16 +9,12 @@
 
 #include "fmgr.h"
 
+#include "compat.h"
 #include "eventstore.h"
 #include "settings.h"
 #include "wake/two_phase.h"
 
-/* 18: a module can say what it is. */
-#ifdef PG_MODULE_MAGIC_EXT
-PG_MODULE_MAGIC_EXT(.name = "eventstore", .version = "0.1.0");
-#else
-PG_MODULE_MAGIC;
-#endif
+ES_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -10,9 +10,13 @@
  * number.
  *
  * Whether a character can be converted only the conversion knows, which raises
- * an error if not.  It holds nothing that an error would have to let go of.
- * Asking without an error takes catalogs, and an emitted message can come
- * where there is no transaction.
+ * an error if not.  It holds nothing that an error would have to let go of but
+ * memory, which is in a context of its own here.  Asking without an error takes
+ * catalogs, and an emitted message can come where there is no transaction.
+ *
+ * Two encodings have a yen sign or an overline where ASCII has a backslash or a
+ * tilde, and PostgreSQL converts the one to the other.  In JSON that would be
+ * another character, so these are escaped as well.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,35 +57,87 @@ try_to_convert(const char *string, int length)
 	return converted;
 }
 
-/*
- * Append the next character, or all that is ASCII before it.  Returns how many
- * bytes that is.
- */
-static int
-append_converted(StringInfo out, const char *p, const char *end)
+/* So many characters are tried between two looks at what else there is to do. */
+#define CHARACTERS_AT_ONCE 1000
+
+/* Characters that the client's encoding lacks, each at one place. */
+#define MAX_KNOWN_LACKING 1024
+
+static pg_wchar known_lacking[MAX_KNOWN_LACKING];
+static int	known_encoding = -1;
+
+static void
+turn_to_encoding(int encoding)
 {
-	const unsigned char *character = (const unsigned char *) p;
-	int			length = 0;
-	char	   *converted;
+	if (known_encoding == encoding)
+		return;
+	memset(known_lacking, 0, sizeof(known_lacking));
+	known_encoding = encoding;
+}
 
-	while (p + length < end && !IS_HIGHBIT_SET(p[length]))
-		length++;
-	if (length > 0)
-	{
-		appendBinaryStringInfo(out, p, length);
-		return length;
-	}
+/*
+ * Append a character that is not ASCII.
+ */
+static void
+append_character(StringInfo out, const char *p, int length)
+{
+	pg_wchar	character = utf8_to_unicode((const unsigned char *) p);
+	pg_wchar   *known = &known_lacking[character % MAX_KNOWN_LACKING];
+	char	   *converted = *known == character ? NULL : try_to_convert(p, length);
 
-	length = pg_encoding_mblen(PG_UTF8, p);
-	converted = try_to_convert(p, length);
-	if (converted != NULL)
-	{
+	if (converted != NULL && IS_HIGHBIT_SET(*converted))
 		appendStringInfoString(out, converted);
-		pfree(converted);
-	}
 	else
-		es_json_append_escape(out, utf8_to_unicode(character), false);
-	return length;
+	{
+		*known = character;
+		es_json_append_escape(out, character, false);
+	}
+}
+
+/*
+ * Append all of a string of UTF-8, character by character.
+ */
+static void
+append_characters(StringInfo out, const char *string, int length)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "characters being converted",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = MemoryContextSwitchTo(scratch);
+	const char *end = string + length;
+	int			ncharacters = 0;
+
+	turn_to_encoding(pg_get_client_encoding());
+	for (const char *p = string; p < end;)
+	{
+		const char *run = p;
+
+		while (p < end && !IS_HIGHBIT_SET(*p))
+			p++;
+		appendBinaryStringInfo(out, run, p - run);
+		if (p < end)
+		{
+			int			mblen = pg_encoding_mblen(PG_UTF8, p);
+
+			append_character(out, p, mblen);
+			p += mblen;
+		}
+		if (++ncharacters % CHARACTERS_AT_ONCE == 0)
+		{
+			MemoryContextReset(scratch);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(scratch);
+}
+
+/*
+ * Does the conversion make ASCII of what is not?
+ */
+static bool
+makes_ascii(int encoding)
+{
+	return encoding == PG_SJIS || encoding == PG_SHIFT_JIS_2004;
 }
 
 /*
@@ -91,21 +147,16 @@ void
 es_message_encoding_convert(StringInfo out, int start)
 {
 	char	   *message = out->data + start;
-	char	   *converted = try_to_convert(message, out->len - start);
-	const char *end;
+	int			length = out->len - start;
+	char	   *converted = NULL;
 
+	if (GetDatabaseEncoding() != PG_UTF8 || !makes_ascii(pg_get_client_encoding()))
+		converted = try_to_convert(message, length);
 	if (converted == message)
 		return;
-	if (converted != NULL)
-	{
-		out->len = start;
-		appendStringInfoString(out, converted);
-		return;
-	}
-
-	message = pnstrdup(message, out->len - start);
-	end = message + (out->len - start);
 	out->len = start;
-	for (const char *p = message; p < end;)
-		p += append_converted(out, p, end);
+	if (converted != NULL)
+		appendStringInfoString(out, converted);
+	else
+		append_characters(out, pnstrdup(message, length), length);
 }

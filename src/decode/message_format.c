@@ -110,13 +110,32 @@ es_message_format_mark(StringInfo out, const EsOutputOptions *options,
  * Emitted messages
  */
 
+static bool
+is_ascii(const char *string, Size length)
+{
+	for (Size i = 0; i < length; i++)
+		if (IS_HIGHBIT_SET(string[i]) || string[i] == '\0')
+			return false;
+	return true;
+}
+
 /*
- * Text if it can be text, or else base64.
+ * In most encodings other than UTF8 any bytes are valid, and need be no text.
+ */
+static bool
+is_text(const char *content, Size length)
+{
+	return is_ascii(content, length) ||
+		(GetDatabaseEncoding() == PG_UTF8 && pg_verify_mbstr(PG_UTF8, content, length, true));
+}
+
+/*
+ * Text if it is known to be text, or else base64.
  */
 static void
 write_content(EsJsonWriter *json, const EsEmittedMessage *message)
 {
-	if (pg_verify_mbstr(GetDatabaseEncoding(), message->content, message->length, true))
+	if (is_text(message->content, message->length))
 		es_json_writer_string(json, "content", message->content, message->length);
 	else
 		es_json_writer_base64(json, "content_base64", message->content, message->length);

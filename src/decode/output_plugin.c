@@ -215,13 +215,19 @@ write_event(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	end_message(ctx, &message);
 }
 
+/*
+ * Outside of transactions "txn" is NULL.
+ */
 static void
-write_emitted(LogicalDecodingContext *ctx, const EsEmittedMessage *emitted)
+write_emitted(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, const EsEmittedMessage *emitted)
 {
 	EsOutputPlugin *plugin = ctx->output_plugin_private;
+	EsTransaction transaction;
 	OutgoingMessage message;
 
-	begin_message(ctx, &message, NULL);
+	if (txn != NULL)
+		transaction = transaction_of(txn);
+	begin_message(ctx, &message, txn != NULL ? &transaction : NULL);
 	es_message_format_emitted(ctx->out, &plugin->options, emitted);
 	end_message(ctx, &message);
 }
@@ -366,7 +372,7 @@ decode_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 	caller_context = MemoryContextSwitchTo(plugin->change_context);
 	if (transactional)
 		write_begin(ctx, txn);
-	write_emitted(ctx, &emitted);
+	write_emitted(ctx, transactional ? txn : NULL, &emitted);
 	MemoryContextSwitchTo(caller_context);
 	MemoryContextReset(plugin->change_context);
 }

@@ -191,6 +191,20 @@ query(q{SELECT FROM pg_copy_logical_replication_slot('keep', 'client')});
 }
 query(q{SELECT pg_drop_replication_slot('client'), pg_drop_replication_slot('keep')});
 
+# One that has a yen sign where ASCII has a backslash; and very many at once.
+create_slot('client');
+query(qq{
+SET client_encoding = 'UTF8';
+SELECT eventstore.append_event('Yen-1', 'Happened', '{"a": "100\xc2\xa5", "b": "\xe2\x80\xbe\xe3\x81\x82"}');
+SELECT eventstore.append_event('Yen-1', 'Happened', to_json(repeat('\xf0\x9f\x98\x80', 300000)))});
+{
+	local $ENV{PGCLIENTENCODING} = 'SJIS';
+	my $json = slurp_file(receive_all('sjis')->{out});
+	like($json, qr/"data":\{"a": "100\\u00a5", "b": "\\u203e\x82\xa0"\}/, 'what would be another character in JSON is escaped');
+	is(() = $json =~ /\\ud83d\\ude00/g, 300000, 'so are very many');
+}
+query(q{SELECT pg_drop_replication_slot('client')});
+
 #
 # A database with a name that a URI can't have, and another encoding
 #
@@ -203,6 +217,7 @@ query(qq{
 SET client_encoding = 'UTF8';
 SELECT eventstore.append_event('Umlaut-\xc3\xbc', 'Happened\xc2\x85\xc2\x9f', '"\xc3\xa9"',
 	metadata => '"\xc2\x80\xc2\xa0"')}, $dbname);
+query(q{SELECT FROM pg_logical_emit_message(true, 'bytes', '\x8190ff'::bytea)}, $dbname);
 query(q{SELECT FROM pg_logical_emit_message(false, 'test', 'end')}, $dbname);
 my $end = query('SELECT pg_current_wal_insert_lsn()');
 
@@ -216,7 +231,7 @@ foreach my $encoding ('UTF8', 'LATIN1')
 		[
 			'pg_recvlogical', '-d', $node->connstr('postgres') =~ s/dbname=\S+/dbname='$dbname'/r,
 			'-S', 'copy', '--start', '--no-loop', "--endpos=$end",
-			'-o', 'format=cloudevents', '-o', "streams=Umlaut-" . ($encoding eq 'UTF8' ? "\xc3\xbc" : "\xfc"),
+			'-o', 'message_prefixes=bytes', '-o', 'format=cloudevents', '-o', "streams=Umlaut-" . ($encoding eq 'UTF8' ? "\xc3\xbc" : "\xfc"),
 			'-f', $out
 		],
 		"a client received $encoding");
@@ -225,8 +240,9 @@ foreach my $encoding ('UTF8', 'LATIN1')
 	like($message, qr/"type":"Happened\\ufffd\\ufffd"/, "$encoding: control characters are replaced");
 	like($message, qr/"metadata":"\\"\\\\u0080\xc2?\xa0\\""/, "$encoding: ... or escaped in JSON");
 	like($message, $encoding eq 'UTF8'
-		? qr/"subject":"Umlaut-\xc3\xbc".*"data":"\xc3\xa9"\}$/
-		: qr/"subject":"Umlaut-\xfc".*"data":"\xe9"\}$/, "$encoding: so is the message");
+		? qr/"subject":"Umlaut-\xc3\xbc".*"data":"\xc3\xa9"\}$/m
+		: qr/"subject":"Umlaut-\xfc".*"data":"\xe9"\}$/m, "$encoding: so is the message");
+	like($message, qr/"content_base64":"gZD\/"/, "$encoding: bytes are not taken for text");
 	query(q{SELECT pg_drop_replication_slot('copy')});
 }
 query(q{SELECT pg_drop_replication_slot('latin1')}, $dbname);
