@@ -63,6 +63,8 @@ function replaceByte(buffer, byte, other) {
   for (let at = buffer.indexOf(byte); at >= 0; at = buffer.indexOf(byte, at + 1)) buffer[at] = other;
 }
 
+const READ_AT_ONCE = 1 << 20;
+
 // It remembers all ids.  In a database this is a unique key on the event id and
 // INSERT ... ON CONFLICT DO NOTHING; it has to reach back only to the last
 // transaction that was confirmed.
@@ -74,14 +76,25 @@ class Sink {
   constructor(path, slot) {
     this.file = fs.openSync(path, 'a+');
     this.historyBegins = `{"history":"begins","slot":"${slot}"}`;
-    this.recover(fs.readFileSync(path));
+    this.recover();
   }
 
-  recover(content) {
-    let start = 0;
-    for (let end; (end = content.indexOf('\n', start)) >= 0; start = end + 1)
-      this.remember(content.subarray(start, end));
-    fs.ftruncateSync(this.file, start); // what a crash cut off
+  // Piece by piece, since the file may be larger than a buffer can be.
+  recover() {
+    const piece = Buffer.alloc(READ_AT_ONCE);
+    let rest = Buffer.alloc(0); // a line that goes on in the next piece
+    let size = 0;
+
+    for (let length; (length = fs.readSync(this.file, piece, 0, piece.length, size)) > 0;) {
+      const content = Buffer.concat([rest, piece.subarray(0, length)]);
+      let start = 0;
+
+      for (let end; (end = content.indexOf('\n', start)) >= 0; start = end + 1)
+        this.remember(content.subarray(start, end));
+      rest = content.subarray(start);
+      size += length;
+    }
+    fs.ftruncateSync(this.file, size - rest.length); // what a crash cut off
   }
 
   remember(line) {
