@@ -180,14 +180,18 @@ add_to_tally(EsTally *tally, HeapTuple row, TupleDesc descriptor)
 }
 
 /*
- * Add the events that the snapshot sees behind "after", up to "up_to".
+ * Add the events that the snapshot sees behind "after", up to "up_to", but not
+ * more than "max_events".  Returns the position up to which all are added.
  */
-void
-es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after, int64 up_to)
+int64
+es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after, int64 up_to,
+			 int64 max_events)
 {
 	Relation	index = es_catalog_open_index(ES_POSITION_INDEX);
 	EsEntryScan *scan = es_entry_scan_begin(events, index, snapshot, 1);
 	int64		last = after;
+	int64		limit = max_events < PG_INT64_MAX - tally->events ?
+	tally->events + max_events : PG_INT64_MAX;
 	ScanKeyData key;
 	EsEntry    *entry;
 
@@ -195,7 +199,8 @@ es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after, in
 						   InvalidOid, F_INT8GT, Int64GetDatum(after));
 	es_entry_scan_want_positions(scan);
 	es_entry_scan_position(scan, &key, ForwardScanDirection);
-	while (last < up_to && (entry = es_entry_scan_next(scan, up_to - last)) != NULL &&
+	while (last < up_to && tally->events < limit &&
+		   (entry = es_entry_scan_next(scan, up_to - last)) != NULL &&
 		   entry->position <= up_to)
 	{
 		if (!entry->is_seen || entry->position <= last)
@@ -205,6 +210,7 @@ es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after, in
 	}
 	es_entry_scan_end(scan);
 	index_close(index, AccessShareLock);
+	return tally->events < limit ? up_to : last;
 }
 
 /*
@@ -264,7 +270,7 @@ es_watermark_tally_up_to(EsTally *tally, const EsWatermark *watermark,
 		tally->is_known = true;
 		after = 0;
 	}
-	es_tally_add(tally, events, snapshot, after, position);
+	(void) es_tally_add(tally, events, snapshot, after, position, PG_INT64_MAX);
 }
 
 /* ---- replicas ---- */

@@ -53,8 +53,8 @@ extern bool es_watermark_is_held(const EsWatermark *watermark);
 extern int64 es_watermark_arrived(const EsWatermark *watermark, Relation events,
 								  Snapshot snapshot);
 extern bool es_tally_equals(const EsTally *a, const EsTally *b);
-extern void es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after,
-						 int64 up_to);
+extern int64 es_tally_add(EsTally *tally, Relation events, Snapshot snapshot, int64 after,
+						  int64 up_to, int64 max_events);
 extern void es_watermark_tally_up_to(EsTally *tally, const EsWatermark *watermark,
 									 Relation events, Snapshot snapshot, int64 position);
 

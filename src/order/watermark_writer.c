@@ -42,12 +42,14 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
+#include "postmaster/bgworker.h"
 #include "replication/logicalworker.h"
 #include "replication/worker_internal.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "eventstore.h"
@@ -65,34 +67,62 @@ PG_FUNCTION_INFO_V1(eventstore_note_subscription);
 
 /*
  * How far a worker has tallied what is behind a settled position that it could
- * not raise.
+ * not raise; and when it may tally all of that again.
  */
 static Oid	tallied_events = InvalidOid;
 static int64 tallied_after = 0;
 static int64 tallied_up_to = 0;
 static EsTally tallied;
+static TimestampTz tally_again_at = 0;
+
+/* Tallying everything again is to take a twentieth of the time. */
+#define TALLY_AGAIN_AFTER	10000	/* milliseconds, at least */
+#define TALLY_SHARE			20
+
+/* What the background worker tallies at once. */
+#define MAX_TALLIED_AT_ONCE 100000
 
 /* ---- where the watermark arrives ---- */
 
 /*
- * The tally up to the publisher's watermark.  When an event is missing, all
- * watermarks from there on are held back, and what was tallied for one serves
- * for the next.
+ * Tally all that is behind the settled position.
  */
 static void
-tally_arrived(EsTally *tally, const EsWatermark *watermark, Relation events, Snapshot snapshot)
+tally_anew(const EsWatermark *watermark, Relation events, Snapshot snapshot)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	int64		milliseconds;
+
+	es_watermark_tally_up_to(&tallied, watermark, events, snapshot, watermark->published_position);
+	milliseconds = TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+	tally_again_at = TimestampTzPlusMilliseconds(start,
+												 Max(TALLY_AGAIN_AFTER, milliseconds * TALLY_SHARE));
+}
+
+/*
+ * Is the tally up to the publisher's watermark the publisher's?
+ *
+ * When an event is missing, all watermarks from there on are held back, and what
+ * was tallied for one serves for the next.  But what was tallied can have
+ * changed, when a transaction was rolled back or an event was put in by hand; so
+ * now and then it is not relied on.
+ */
+static bool
+tally_is_publishers(const EsWatermark *watermark, Relation events, Snapshot snapshot)
 {
 	int64		up_to = watermark->published_position;
+	bool		is_known = tallied_events == RelationGetRelid(events) &&
+	tallied_after == watermark->settled_position && tallied_up_to <= up_to;
 
-	if (tallied_events == RelationGetRelid(events) &&
-		tallied_after == watermark->settled_position && tallied_up_to <= up_to)
-		es_tally_add(&tallied, events, snapshot, tallied_up_to, up_to);
-	else
-		es_watermark_tally_up_to(&tallied, watermark, events, snapshot, up_to);
+	if (is_known)
+		(void) es_tally_add(&tallied, events, snapshot, tallied_up_to, up_to, PG_INT64_MAX);
+	if (!is_known ||
+		(!es_tally_equals(&tallied, &watermark->published) && GetCurrentTimestamp() >= tally_again_at))
+		tally_anew(watermark, events, snapshot);
 	tallied_events = RelationGetRelid(events);
 	tallied_after = watermark->settled_position;
 	tallied_up_to = up_to;
-	*tally = tallied;
+	return es_tally_equals(&tallied, &watermark->published);
 }
 
 /*
@@ -106,7 +136,7 @@ has_arrived(const EsWatermark *watermark)
 {
 	Relation	events;
 	Snapshot	snapshot;
-	EsTally		here;
+	bool		has_all;
 
 	if (am_tablesync_worker() || es_am_parallel_apply_worker() ||
 		!es_replica_events_are_ready(MyLogicalRepWorker->subid))
@@ -116,10 +146,22 @@ has_arrived(const EsWatermark *watermark)
 
 	events = es_catalog_open_events();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	tally_arrived(&here, watermark, events, snapshot);
+	has_all = tally_is_publishers(watermark, events, snapshot);
 	UnregisterSnapshot(snapshot);
 	table_close(events, AccessShareLock);
-	return es_tally_equals(&here, &watermark->published);
+	return has_all;
+}
+
+/*
+ * An update that brings nothing but the position leaves the tally of the replica
+ * as it is.  The publisher's is never the same at another position.
+ */
+static void
+ignore_own_tally(EsWatermark *watermark, const EsWatermark *old)
+{
+	if (watermark->settled_position != old->settled_position &&
+		es_tally_equals(&watermark->settled, &old->settled))
+		watermark->settled.is_known = false;
 }
 
 /*
@@ -230,11 +272,37 @@ eventstore_receive_watermark(PG_FUNCTION_ARGS)
 	else
 		take_away_row(&old, table);
 	es_watermark_read_row(&watermark, row, RelationGetDescr(table));
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		ignore_own_tally(&watermark, &old);
 	receive(&watermark, &old);
 	return PointerGetDatum(change_row(row, RelationGetDescr(table), &watermark));
 }
 
 /* ---- where the watermark is advanced ---- */
+
+/*
+ * Tally up to the settled position.  The background worker, who has little time
+ * for it, does that in portions, and leaves to others what has to be tallied from
+ * the beginning.
+ */
+static void
+raise_to(EsWatermark *watermark, Relation events, Snapshot snapshot, int64 settled)
+{
+	if (MyBgworkerEntry == NULL)
+	{
+		EsTally		tally;
+
+		es_watermark_tally_up_to(&tally, watermark, events, snapshot, settled);
+		watermark->settled_position = settled;
+		watermark->settled = tally;
+	}
+	else if (watermark->settled.is_known)
+		watermark->settled_position = es_tally_add(&watermark->settled, events, snapshot,
+												   watermark->settled_position, settled,
+												   MAX_TALLIED_AT_ONCE);
+	else
+		watermark->settled_position = settled;
+}
 
 /*
  * Up to where can the watermark be raised, and which events are there then?
@@ -243,7 +311,6 @@ static void
 find_next(EsWatermark *watermark, Relation events, Snapshot snapshot)
 {
 	int64		settled;
-	EsTally		tally;
 
 	if (!watermark->exists && watermark->is_replica)
 	{
@@ -253,12 +320,13 @@ find_next(EsWatermark *watermark, Relation events, Snapshot snapshot)
 	}
 
 	settled = es_settled_position(events, snapshot, watermark->settled_position, NULL);
-	if (settled == watermark->published_position)
-		tally = watermark->published;
-	else
-		es_watermark_tally_up_to(&tally, watermark, events, snapshot, settled);
+	if (settled != watermark->published_position)
+	{
+		raise_to(watermark, events, snapshot, settled);
+		return;
+	}
 	watermark->settled_position = settled;
-	watermark->settled = tally;
+	watermark->settled = watermark->published;
 }
 
 /*

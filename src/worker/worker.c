@@ -218,16 +218,23 @@ send_notify(EsWorker *worker)
 	es_notify_send(worker->news);
 }
 
+static bool
+has_new_watermark(EsWorker *worker)
+{
+	return worker->settled > worker->watermark;
+}
+
 static void
 advance_watermark(EsWorker *worker)
 {
-	int64		settled = worker->settled;
+	int64		before = worker->watermark;
 
 	worker->is_gone = !lock_extension();
 	if (worker->is_gone)
 		return;
-	es_watermark_advance(&worker->pace);
-	worker->watermark = settled;
+	worker->watermark = es_watermark_advance(&worker->pace);
+	if (worker->watermark > before && has_new_watermark(worker))
+		worker->busy_at = GetCurrentTimestamp();	/* it gets on, in portions */
 	worker->has_undigested = true;
 }
 
@@ -291,12 +298,6 @@ is_asked_to_look(EsWorker *worker)
 {
 	return (!worker->is_gone && !OidIsValid(worker->events)) ||
 		worker->nrequests != pg_atomic_read_u32(&worker->slot->nrequests);
-}
-
-static bool
-has_new_watermark(EsWorker *worker)
-{
-	return worker->settled > worker->watermark;
 }
 
 static TimestampTz

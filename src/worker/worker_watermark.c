@@ -127,16 +127,18 @@ call_as_owner(const char *function, int nargs, int argument, Oid owner, int pati
 
 /*
  * Advance the watermark, in a transaction of its own, and say when to do so
- * next.
+ * next.  Returns where it is now.
  */
-void
+int64
 es_watermark_advance(EsPace *pace)
 {
 	Relation	watermark = table_open(es_catalog_get()->watermark, RowExclusiveLock);
+	int64		position = call_as_owner("write_watermark", 0, 0, watermark->rd_rel->relowner,
+										 WATERMARK_PATIENCE);
 
-	(void) call_as_owner("write_watermark", 0, 0, watermark->rd_rel->relowner, WATERMARK_PATIENCE);
 	pace_watermark(pace, watermark);
 	table_close(watermark, NoLock);
+	return position;
 }
 
 /*

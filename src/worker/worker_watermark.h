@@ -20,7 +20,7 @@ typedef struct EsPace
 
 extern void es_watermark_get_ready(void);
 extern void es_watermark_clean_up(void);
-extern void es_watermark_advance(EsPace *pace);
+extern int64 es_watermark_advance(EsPace *pace);
 extern bool es_digest_advance(void);
 
 #endif							/* ES_WORKER_WATERMARK_H */

@@ -148,7 +148,7 @@ ALTER PUBLICATION part ADD TABLE eventstore.watermark (only_row, settled_positio
 $replica->safe_psql('part', 'ALTER SUBSCRIPTION part REFRESH PUBLICATION');
 $last = append_and_advance('Account-1');
 catch_up('part');
-lacks_events('part', 'the count that was published before');
+is_settled('part', $last, 'as the HINT says, the watermark is published without its tally');
 $replica->safe_psql('part', q{
 DROP SUBSCRIPTION part; DROP EXTENSION eventstore; CREATE EXTENSION eventstore;});
 $replica->safe_psql('part', "CREATE SUBSCRIPTION part CONNECTION '$source' PUBLICATION part");

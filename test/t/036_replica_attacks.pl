@@ -147,6 +147,53 @@ catch_up('part');
 is(answer('part', 'SELECT eventstore.settled_position()'), $settled, 'a part, after its watermark was made anew as the HINT says');
 $replica->safe_psql('part', 'DROP SUBSCRIPTION part');
 
+# One that had all events before, and counted them.
+new_replica('smaller');
+subscribe('smaller', 'store');
+catch_up('smaller');
+$replica->safe_psql('smaller', 'ALTER SUBSCRIPTION smaller SET PUBLICATION part WITH (copy_data = off)');
+append($publisher, 'Order-4', 'Cart-1');
+$settled = advance();
+catch_up('smaller');
+is(answer('smaller', 'SELECT eventstore.settled_position()'), $settled, 'the whole store, of which a part goes on');
+$replica->safe_psql('smaller', 'DROP SUBSCRIPTION smaller');
+
+# A publication that is mended as the HINT says.
+$publisher->safe_psql('postgres', q{
+CREATE PUBLICATION carts FOR TABLE eventstore.events WHERE (stream_type = 'Cart'), eventstore.watermark});
+new_replica('mended');
+subscribe('mended', 'carts');
+catch_up('mended');
+like(answer('mended', 'SELECT eventstore.settled_position()'), qr/not those of its publisher/, 'a part with the tally of the whole');
+$publisher->safe_psql('postgres', q{
+ALTER PUBLICATION carts SET TABLE eventstore.events WHERE (stream_type = 'Cart'), eventstore.watermark (only_row, settled_position)});
+append($publisher, 'Cart-1');
+$settled = advance();
+catch_up('mended');
+is(answer('mended', 'SELECT eventstore.settled_position()'), $settled, '... which is published no more');
+$replica->safe_psql('mended', 'DROP SUBSCRIPTION mended');
+
+# An event that was left out, and is put in by hand.
+new_replica('repaired');
+subscribe('repaired', 'store');
+catch_up('repaired');
+$publisher->safe_psql('postgres', 'ALTER PUBLICATION store DROP TABLE eventstore.events');
+my $left_out = append($publisher, 'Cart-1');
+$publisher->safe_psql('postgres', 'ALTER PUBLICATION store ADD TABLE eventstore.events');
+append($publisher, 'Cart-1');
+advance();
+catch_up('repaired');
+my $row_file = PostgreSQL::Test::Utils::tempdir . '/left_out.copy';
+$publisher->safe_psql('postgres', "COPY (SELECT * FROM eventstore.events WHERE global_position = $left_out) TO '$row_file'");
+$replica->safe_psql('repaired', "COPY eventstore.events FROM '$row_file'");
+$publisher->safe_psql('postgres', 'SELECT pg_sleep(10.5)');
+append($publisher, 'Cart-1');
+$settled = advance();
+catch_up('repaired');
+is($replica->safe_psql('repaired', 'SELECT settled_position FROM eventstore.watermark'), $settled,
+	'the watermark is raised when an event was put in that was missing');
+$replica->safe_psql('repaired', 'DROP SUBSCRIPTION repaired');
+
 #
 # 4. A primary with an apply worker for something else, whose trigger advances the watermark
 #

@@ -292,6 +292,20 @@ start_listening($node, 'copy');
 hears(run_sql(append_sql('Account-1'), 'copy'), 'appends are announced in a database made from a template');
 has_workers($node, 'copy', 'which has its own worker');
 
+# More at once than the worker tallies in one go.
+run_sql(q{
+SELECT count(eventstore.append_events('Account-' || i, e.events))
+FROM generate_series(1, 250) i,
+	(SELECT json_agg(json_build_object('event_type', 'Happened', 'data', 1)) AS events FROM generate_series(1, 1000)) e},
+	'copy');
+ok(wait_for(sub { run_sql(q{
+SELECT w.settled_position = (SELECT max(global_position) FROM eventstore.events) FROM eventstore.watermark w}, 'copy') eq 't' },
+	'watermark'), 'the watermark is advanced past very many events');
+is(run_sql(q{
+SELECT w.events > 250000, w.events = t.events AND w.checksum = t.checksum
+FROM eventstore.watermark w, eventstore.tally(w.settled_position) t}, 'copy'),
+	't|t', 'and has tallied all of them');
+
 # Preloading does no harm.
 stop_listening();
 $node->append_conf('postgresql.conf', q{shared_preload_libraries = 'eventstore'});
