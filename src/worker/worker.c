@@ -19,19 +19,18 @@
  * Under load a look for each NOTIFY would take half the worker's time.  So where
  * there are BUSY appends to announce, it looks afterwards, when a reader that
  * has stopped asks for it or an interval has passed; what has been settled by
- * then is announced again.
- * In the same interval it advances the watermark, if there is something new, and
- * makes digests of what is settled, a small one at a time.
- * Where an old snapshot keeps all versions of that row, less often: see
- * worker_watermark.c.  When nothing happens for some seconds, it exits.
+ * then is announced again.  In the same interval it advances the watermark, if
+ * there is something new, and makes digests of what is settled, a small one at a
+ * time; less often where an old snapshot keeps all versions of the watermark
+ * (worker_watermark.c).  When nothing happens for some seconds, it exits.
  *
  * It makes way for whoever wants the database for himself (DROP DATABASE and
  * the like): to the server it looks like an autovacuum worker, which those
- * commands terminate, whoever runs them.  It waits for no lock for longer than
- * LOCK_PATIENCE (worker_options.c), since it would do so while it holds the lock on the extension;
- * but it sends its NOTIFY in a transaction that holds none, and waits for that
- * as long as it takes, which is as long as anybody's commit.  An error is logged, and what failed is tried
- * again after RETRY_AFTER; after MAX_FAILURES it gives up.
+ * commands terminate, whoever runs them.  While it holds the lock on the
+ * extension it waits for no other lock for longer than LOCK_PATIENCE
+ * (worker_options.c); but it sends its NOTIFY in a transaction that holds none,
+ * and waits for that as long as it takes.  An error is logged, and what failed is
+ * tried again after RETRY_AFTER; after MAX_FAILURES it gives up.
  *
  *-------------------------------------------------------------------------
  */
