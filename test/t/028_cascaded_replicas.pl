@@ -166,17 +166,31 @@ foreach my $round (1 .. 3)
 
 finish_appenders(@appenders);
 finish_psql($gate_keeper);
-end_load($publisher);
+my $half = end_load($publisher);
 check_follower($publisher, $_, 'a follower on the publisher') foreach @{ $followers{publisher} };
 foreach my $node ($middle, $last, $standby)
 {
 	check_follower($publisher, $_, 'a follower on ' . $node->name) foreach @{ $followers{ $node->name } };
 }
 check_samples(@$_) foreach @samplers;
-check_events($publisher, $expected);
 
-# Digests and watermarks arrive behind the events, or are copied again.
+# Watermarks are copied again under load.  Until one is there nobody can follow.
+my ($more, @more_appenders) = start_appenders($publisher, 8, 100, seed => 2, round => 2);
+$gate_keeper = start_gate_keeper($publisher);
 copy_again($_, 'watermark') foreach $middle, $last;
+$middle->wait_for_catchup($standby);
+%followers = map { $_->name => start_follower($_, 'all', 20, $half) } $publisher, $middle, $last, $standby;
+finish_appenders(@more_appenders);
+finish_psql($gate_keeper);
+end_load($publisher);
+foreach my $node (@nodes)
+{
+	finish_follower($followers{ $node->name });
+	check_seen([ seen($followers{ $node->name }) ], [ stored($publisher, "global_position > $half") ],
+		'a follower on ' . $node->name . ' after the copy');
+}
+check_events($publisher, { %$expected, %$more });
+
 append($publisher, 'Account-end');
 $publisher->poll_query_until('postgres', q{
 SELECT w.settled_position = max(e.global_position) AND w.settled_position = max(d.up_to_position)
