@@ -85,20 +85,26 @@ static int64 known_own_position = 0;
 /* ---- subscriptions ---- */
 
 /*
- * A database that was made of another one has the entries of that one's
- * subscriptions.
+ * Is the subscription one of this database, for a snapshot or, with NULL, now?  A
+ * database that was made of another one has the entries of that one's.
  */
 static bool
-is_ours(Oid subscription)
+is_ours(Oid subscription, Snapshot snapshot)
 {
-	HeapTuple	tuple = SearchSysCache1(SUBSCRIPTIONOID, ObjectIdGetDatum(subscription));
+	Relation	subscriptions = table_open(SubscriptionRelationId, AccessShareLock);
 	bool		is_ours = false;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 
+	ScanKeyInit(&key, Anum_pg_subscription_oid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(subscription));
+	scan = systable_beginscan(subscriptions, SubscriptionObjectIndexId, true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-	{
 		is_ours = ((Form_pg_subscription) GETSTRUCT(tuple))->subdbid == MyDatabaseId;
-		ReleaseSysCache(tuple);
-	}
+	systable_endscan(scan);
+	table_close(subscriptions, AccessShareLock);
 	return is_ours;
 }
 
@@ -121,7 +127,7 @@ look_up_arrival(Relation subscription_rel, Oid table, Snapshot snapshot)
 	{
 		Form_pg_subscription_rel form = (Form_pg_subscription_rel) GETSTRUCT(tuple);
 
-		if (!is_ours(form->srsubid))
+		if (!is_ours(form->srsubid, snapshot))
 			continue;
 		arrival.nsubscriptions++;
 		arrival.subscription = form->srsubid;
