@@ -10,6 +10,14 @@ server_has_setting()
 	postgres --describe-config | grep -q "^$1	"
 }
 
+# Newer minor releases name the output plugins that may be used: the line for that
+# in the configuration, or nothing.
+server_plugins()
+{
+	! server_has_setting output_plugin_libraries ||
+		echo "output_plugin_libraries = 'pgoutput, test_decoding, eventstore'"
+}
+
 # server_start SETTING...: a new cluster, on a Unix socket in WORK only.
 server_start()
 {

@@ -334,10 +334,8 @@ unpack_package()
 	) && ordinary dpkg-deb -x "$WORK"/packages/"$1"_*.deb "$STAGE"
 }
 
-setup_stage()
+choose_user()
 {
-	local name directory package
-
 	if [ "$(id -u)" -ne 0 ]; then
 		RUN_AS=$(id -un)
 	elif id -u postgres >/dev/null 2>&1; then
@@ -345,6 +343,13 @@ setup_stage()
 	else
 		RUN_AS=nobody
 	fi
+}
+
+setup_stage()
+{
+	local name directory package
+
+	choose_user
 	STAGE=$WORK/stage
 	say "copy PostgreSQL $MAJOR to a private tree in $WORK"
 	mkdir "$STAGE" "$WORK/packages" "$WORK/tmp"
@@ -366,14 +371,19 @@ setup_stage()
 	PG_BIN=$STAGE$PG_BIN
 }
 
-# Without version control and without what a build leaves behind.
+# Into SOURCES: without version control and without what a build leaves behind.
+copy_sources()
+{
+	tar -C "$TOP" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		--exclude=./results --exclude=./output_iso --exclude=./tmp_check --exclude=node_modules . |
+		ordinary tar -C "$SOURCES" -xf - --no-same-owner
+}
+
 setup_sources()
 {
 	SOURCES=$WORK/eventstore
 	ordinary mkdir "$SOURCES"
-	tar -C "$TOP" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-		--exclude=./results --exclude=./output_iso --exclude=./tmp_check --exclude=node_modules . |
-		ordinary tar -C "$SOURCES" -xf - --no-same-owner
+	copy_sources
 }
 
 # Run a command as the user whom the server may run as, in a clean

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * expectation.h
- *	  Is the stream what the appender believes it to be?.
+ *	  Is the stream what the appender believes it to be?
  *
  *-------------------------------------------------------------------------
  */

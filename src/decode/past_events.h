@@ -2,7 +2,7 @@
  *
  * past_events.h
  *	  Which relation was eventstore.events, when a change was made that is
- *	  being decoded?.
+ *	  being decoded?
  *
  *-------------------------------------------------------------------------
  */

@@ -15,9 +15,9 @@
  * position of the replica to it only when the apply worker is in charge of the
  * events, too, and all are here that the publisher has, by their number and a
  * checksum of their positions and ids.  Both are made of what was added since
- * the last time.  Else the watermark is held back.  It is raised with the next one that arrives; or, when nothing is
- * appended, by write_watermark(), which the background worker calls (the
- * trigger asks for it).
+ * the last time.  Else the watermark is held back.  It is raised with the next
+ * one that arrives; or, when nothing is appended, by write_watermark(), which the
+ * background worker calls (the trigger asks for it).
  *
  * Where these are not published, since the publication has a part of the
  * events only, there is nothing to compare.
